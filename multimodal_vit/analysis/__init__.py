@@ -1,0 +1,1 @@
+"""Everything that reads results: tables, figures. Never imported by training."""

@@ -1,0 +1,112 @@
+"""Pictures for people: a sheet of task examples, and the curves of a run."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+
+from multimodal_vit.sampler import Batch
+
+# Okabe & Ito's colours, told apart by colour-blind readers; line styles tell them apart in grey.
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+
+
+def sample_sheet(batch: Batch, class_names: tuple[str, ...], path: Path, columns: int = 4) -> None:
+    """Draws examples of the task with their texts and targets.
+
+    Args:
+      batch: the examples, on host or device.
+      class_names: the K names.
+      path: the PNG to write.
+      columns: examples in a row.
+    """
+    images = np.asarray(batch.inputs["image"])
+    words, labels = np.asarray(batch.inputs["words"]), np.asarray(batch.labels)
+    rows = -(-len(images) // columns)
+    ratio = images.shape[1] / images.shape[2]
+    figure = Figure(figsize=(3.1 * columns, (2.6 * ratio + 0.95) * rows), layout="constrained")
+    for axes, image, text, shown in zip(
+        figure.subplots(rows, columns, squeeze=False).flat, images, words, labels, strict=False
+    ):
+        axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
+        is_true = (text == shown).all()
+        wrong = [
+            f"{class_names[word]} is {class_names[label]}"
+            for word, label in zip(text, shown, strict=True)
+            if word != label
+        ]
+        axes.set_title(
+            _lines([class_names[word] for word in text]), fontsize=10, color="black", pad=5
+        )
+        axes.set_xlabel(
+            "true" if is_true else "false: " + _lines(wrong, ", "),
+            fontsize=9,
+            color=BLUE if is_true else RED,
+        )
+        axes.set_xticks([])
+        axes.set_yticks([])
+    for axes in figure.axes[len(images) :]:
+        axes.set_axis_off()
+    figure.savefig(path, dpi=110)
+
+
+def _lines(parts: list[str], separator: str = "  ") -> str:
+    """Parts joined, in several lines where they are long."""
+    lines = [""]
+    for part in parts:
+        if lines[-1] and len(lines[-1]) + len(part) > 30:
+            lines.append("")
+        lines[-1] += (separator if lines[-1] else "") + part
+    return "\n".join(lines)
+
+
+def curves(rows: list[dict[str, Any]], title: str, path: Path) -> None:
+    """Draws loss and accuracy over the samples seen, like the thesis's Figure 4.1.
+
+    Args:
+      rows: of `metrics.jsonl`.
+      title: of the figure.
+      path: the PNG to write.
+    """
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure.suptitle(title)
+    loss, accuracy = figure.subplots(1, 2)
+    styles = {"train": {"linewidth": 1.0}, "validation": {"linewidth": 1.8, "marker": "o"}}
+    panels = [
+        (loss, "loss", "", {"train": ORANGE, "validation": BLUE}),
+        (accuracy, "match_accuracy", "true/false, ", {"train": ORANGE, "validation": BLUE}),
+        (accuracy, "class_accuracy", "per class, ", {"train": RED, "validation": GREEN}),
+    ]
+    for axes, metric, prefix, colours in panels:
+        for part, colour in colours.items():
+            points = [(r["samples"], r[metric]) for r in rows if r["split"] == part]
+            if points:
+                label = prefix + {"train": "training", "validation": "validation"}[part]
+                dashes = "--" if metric == "class_accuracy" else "-"
+                axes.plot(
+                    *zip(*points, strict=True), dashes, color=colour, label=label,
+                    markersize=3.5, **styles[part],
+                )  # fmt: skip
+    loss.set_ylabel("binary cross entropy (nats per output)")
+    loss.set_ylim(bottom=0)
+    accuracy.set_ylabel("accuracy")
+    accuracy.set_ylim(0.45, 1.0)
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    accuracy.axhline(0.5, color="0.6", linewidth=0.8, linestyle=":")
+    for axes in (loss, accuracy):
+        axes.set_xlabel("training pairs seen")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _short(x)))
+        axes.set_xlim(left=0)
+        axes.grid(color="0.9")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(fontsize=9)
+    figure.savefig(path, dpi=110)
+
+
+def _short(number: float) -> str:
+    for size, unit in ((1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:g}{unit}"
+    return f"{number:g}"

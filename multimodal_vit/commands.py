@@ -1,0 +1,199 @@
+"""What the modes of the command line do: train, evaluate, sample."""
+
+import contextlib
+import importlib.metadata
+import platform
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from multimodal_vit import __version__, evaluate, sampler
+from multimodal_vit.analysis import figures, tables
+from multimodal_vit.errors import UserError
+from multimodal_vit.experiment import Experiment
+from multimodal_vit.models import parameter_count
+from multimodal_vit.train.checkpoint import Checkpoints
+from multimodal_vit.train.loop import train
+from multimodal_vit.train.progress import duration
+from multimodal_vit.train.writer import read_metrics
+from multimodal_vit.workdir import Workdir
+
+SHEET_EXAMPLES = 16
+
+
+def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint: str = "") -> int:
+    """Trains, tests the best checkpoint and draws; continues a run that was interrupted.
+
+    Returns:
+      The exit code: 0, or 130 where Ctrl-C stopped it.
+
+    Raises:
+      UserError: the configuration, the data or the workdir cannot be used.
+    """
+    workdir.check(config)
+    if (results := workdir.results()) is not None:
+        console.print(f"The run in {workdir.path} is finished; nothing is left to train.")
+        _show_results(results, workdir, console)
+        return 0
+    experiment = Experiment.create(config)
+    workdir.begin(config)
+    _describe(experiment, workdir, console)
+    _draw_samples(experiment, workdir.path / "samples.png")
+    with stop_on_signal() as received:
+        outcome = train(experiment, workdir.path, console, lambda: bool(received), slow_hint)
+    if not outcome.finished:
+        console.print(
+            f"Stopped at step {outcome.step} and saved. The same command continues.",
+            highlight=False,
+        )
+        return 130 if received[0] == signal.SIGINT else 0
+    best_step, metrics = _test_best(experiment, workdir)
+    progress = outcome.progress
+    seconds = progress.step_seconds or progress.train_seconds
+    steps = progress.timed_steps or outcome.step
+    results = {
+        "config_name": config.name,
+        "seed": config.seed,
+        "data": {
+            "origin": experiment.splits.origin,
+            "fingerprint": experiment.splits.fingerprint(),
+        },
+        "test": metrics,
+        "validation": {"loss": progress.best_loss},
+        "best_step": best_step,
+        "steps": outcome.step,
+        "samples_seen": experiment.samples_seen(outcome.step),
+        "train_seconds": progress.train_seconds,
+        "examples_per_second": steps * config.train.batch_size / seconds,
+        "parameters": parameter_count(experiment.abstract_state().params),
+        "versions": versions(),
+    }
+    title = f"{config.name}, seed {config.seed}"
+    figures.curves(read_metrics(workdir.path / "metrics.jsonl"), title, workdir.path / "curves.png")
+    workdir.save_json("results.json", results)
+    _show_results(results, workdir, console)
+    return 0
+
+
+def run_evaluate(workdir: Workdir, console: Console, given: ConfigDict | None = None) -> int:
+    """Tests the best checkpoint of a workdir, which need not be finished.
+
+    Args:
+      workdir: its saved configuration is used.
+      console: for the table; `evaluation.json` holds the same.
+      given: a configuration that must be the saved one; only its free fields (the data directory)
+        are taken from it.
+
+    Raises:
+      UserError: no run there, no checkpoint yet, or data that cannot be read.
+    """
+    config = workdir.saved_config()
+    if given is not None:
+        workdir.check(given)
+        config.data.directory = given.data.directory
+    experiment = Experiment.create(config)
+    best_step, metrics = _test_best(experiment, workdir)
+    content = {"config_name": config.name, "seed": config.seed, "best_step": best_step}
+    path = workdir.save_json("evaluation.json", content | {"test": metrics})
+    console.print(tables.results_table(f"{config.name}, checkpoint of step {best_step}", metrics))
+    console.print(f"Written to {path}", highlight=False)
+    return 0
+
+
+def run_sample(config: ConfigDict, workdir: Workdir, console: Console) -> int:
+    """Draws a sheet of task examples, `samples.png`, from the training split.
+
+    Raises:
+      UserError: the configuration, the data or the workdir cannot be used.
+    """
+    workdir.check(config)
+    experiment = Experiment.create(config)
+    workdir.begin(config)
+    path = workdir.path / "samples.png"
+    _draw_samples(experiment, path)
+    console.print(f"{SHEET_EXAMPLES} examples of the task in {path}", highlight=False)
+    return 0
+
+
+@contextlib.contextmanager
+def stop_on_signal() -> Iterator[list[signal.Signals]]:
+    """Collects SIGINT and SIGTERM instead of dying of them; a second SIGINT interrupts at once."""
+    received: list[signal.Signals] = []
+
+    def note(number: int, frame: object) -> None:
+        received.append(signal.Signals(number))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    previous = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for which, handler in previous.items():
+            signal.signal(which, handler)
+
+
+def versions() -> dict[str, str]:
+    """The versions and the device that a result rests on."""
+    packages = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
+    found = {"multimodal_vit": __version__}
+    found |= {name: importlib.metadata.version(name) for name in packages}
+    device = jax.devices()[0]
+    kind = f"{jax.device_count()} × {device.device_kind} ({device.platform})"
+    return found | {"python": platform.python_version(), "devices": kind}
+
+
+def _describe(experiment: Experiment, workdir: Workdir, console: Console) -> None:
+    config, splits = experiment.config, experiment.splits
+    sizes = " / ".join(f"{len(s):,}" for s in (splits.train, splits.validation, splits.test))
+    epochs = experiment.total_steps // experiment.steps_per_epoch
+    parameters = parameter_count(experiment.abstract_state().params)
+    for line in (
+        f"{config.name}: {splits.origin}, {sizes} images for training / validation / test",
+        f"{parameters:,} parameters, {epochs} epochs of {experiment.steps_per_epoch} steps, "
+        f"{versions()['devices']}, in {workdir.path}",
+    ):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def _draw_samples(experiment: Experiment, path: Path) -> None:
+    images, labels = experiment.splits.train.images, experiment.splits.train.labels
+    key = sampler.named_key(jax.random.key(experiment.config.seed), "sheet")
+    count = min(SHEET_EXAMPLES, len(labels))
+    base = jax.random.choice(key, len(labels), (count,), replace=False)
+    draw: Callable[..., sampler.Batch] = jax.jit(sampler.sample_batch, static_argnums=5)
+    batch = draw(key, images, labels, base, jnp.ones(count), experiment.task)
+    figures.sample_sheet(jax.device_get(batch), experiment.splits.train.class_names, path)
+
+
+def _test_best(experiment: Experiment, workdir: Workdir) -> tuple[int, dict[str, Any]]:
+    directory = workdir.path / "checkpoints"
+    best = None
+    if directory.is_dir():
+        checkpoints = Checkpoints(directory, read_only=True)
+        best = checkpoints.best_step()
+    if best is None:
+        raise UserError(
+            f"{directory} holds no checkpoint with a validation yet; train on until the first one"
+        )
+    state, _ = checkpoints.restore(best, experiment.abstract_state())
+    checkpoints.close()
+    return best, evaluate.metrics(experiment.predictor()(state.params, "test"))
+
+
+def _show_results(results: dict[str, Any], workdir: Workdir, console: Console) -> None:
+    title = f"{results['config_name']}, seed {results['seed']}"
+    console.print(tables.results_table(title, results["test"]))
+    console.print(
+        f"{results['samples_seen']:,} training pairs in {duration(results['train_seconds'])}, "
+        f"{results['examples_per_second']:,.0f} examples/s; best checkpoint: step "
+        f"{results['best_step']}.\nIn {workdir.path}: results.json, metrics.jsonl, curves.png, "
+        "samples.png, tensorboard, checkpoints",
+        highlight=False,
+        soft_wrap=True,
+    )

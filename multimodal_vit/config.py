@@ -1,0 +1,288 @@
+"""The fields of an experiment's configuration, its presets, and what makes one invalid.
+
+An experiment is a file in `configs/` with `get_config(preset)`; it starts from `thesis()` or
+`small()` and names what it changes. `problems` checks a configuration as a whole.
+"""
+
+import difflib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from multimodal_vit import data, models, objective, sampler
+from multimodal_vit.errors import UserError
+
+FORMAT_VERSION = 1
+
+
+def thesis() -> ConfigDict:
+    """The thesis's size. Every field stands here; "chosen" marks what the thesis does not print."""
+    config = ConfigDict()
+    config.name = ""  # set from the file and the preset by `load`
+    config.seed = 0  # of parameters, order, sampling and dropout; evaluation has its own
+
+    config.data = ConfigDict()
+    config.data.source = "auto"  # "auto", "idx", "tfds" or "digits": multimodal_vit.data.SOURCES
+    config.data.name = "mnist"  # the folder below the data directory
+    config.data.directory = ""  # "": TFDS_DATA_DIR, else ~/tensorflow_datasets
+
+    config.task = ConfigDict()
+    config.task.grid = (2, 2)  # rows, columns
+    config.task.false_rate = 0.5
+    config.task.corruption = "replace"  # multimodal_vit.sampler.CORRUPTIONS
+    config.task.replacement_rate = 0.25  # of each label beyond the one that is always replaced
+
+    config.model = ConfigDict()
+    config.model.modalities = ("words", "patches")  # in the order of the token sequence
+    config.model.stem = "conv"  # "conv" (thesis) or "strided": multimodal_vit.models.STEMS
+    config.model.num_conv_layers = 4  # N_c; 0 is the thesis's condition B
+    config.model.patch_size = 4
+    config.model.fusion = "single_encoder"  # multimodal_vit.models.FUSIONS
+    config.model.embedding_dim = 256  # D_e, chosen
+    config.model.num_encoder_layers = 4  # N_e, chosen
+    config.model.num_heads = 4  # chosen
+    config.model.mlp_dim = 1024  # chosen
+    config.model.dropout_rate = 0.1  # chosen
+    config.model.num_match_outputs = 1  # 1: section 3.3.3; 2: section 3.1
+    config.model.dtype = "float32"  # of the computation, or "bfloat16"; parameters are float32
+
+    config.train = ConfigDict()
+    config.train.objective = "binary_cross_entropy"  # multimodal_vit.objective.OBJECTIVES
+    config.train.num_samples = 6_400_000  # rounded to whole epochs
+    config.train.batch_size = 128  # chosen
+    config.train.learning_rate = 3e-4  # chosen; the peak, after warm-up
+    config.train.warmup_steps = 1_000  # chosen
+    config.train.schedule = "constant"  # after warm-up: "constant" or "cosine" (to 0)
+    config.train.weight_decay = 0.0  # decoupled, on kernels and embeddings alone
+    config.train.gradient_clip = 1.0  # largest global norm; 0: off. Chosen
+    config.train.epochs_per_validation = 1
+    config.train.patience = 3  # stop after as many validations without a lower loss; 0: never
+    config.train.log_every_steps = 100
+
+    config.evaluation = ConfigDict()
+    config.evaluation.batch_size = 250
+    config.evaluation.num_passes = 1  # how often each image of a split is a base image
+    config.evaluation.seed = 0  # the same pairs for every model
+    return config
+
+
+def small() -> ConfigDict:
+    """A size for two cores: minutes instead of days. Not the thesis's model."""
+    config = thesis()
+    config.model.stem = "strided"
+    config.model.num_conv_layers = 2
+    config.model.patch_size = 7
+    config.model.embedding_dim = 64
+    config.model.num_encoder_layers = 2
+    config.model.mlp_dim = 256
+    config.model.dropout_rate = 0.0
+    config.train.num_samples = 440_000
+    config.train.learning_rate = 2e-3
+    config.train.warmup_steps = 200
+    config.train.schedule = "cosine"
+    return config
+
+
+PRESETS: dict[str, Callable[[], ConfigDict]] = {"thesis": thesis, "small": small}
+
+
+def preset(name: str) -> ConfigDict:
+    """The configuration that a preset starts from.
+
+    Raises:
+      UserError: no such preset.
+    """
+    if name not in PRESETS:
+        raise UserError(
+            f"no preset {name!r}; there are: {', '.join(PRESETS)}{_hint(name, PRESETS)}"
+        )
+    return PRESETS[name]()
+
+
+def make_task(config: ConfigDict, image_set: data.ImageSet) -> sampler.Task:
+    """The task that `config.task` describes, on a data set's images and classes."""
+    return sampler.Task(
+        grid=tuple(config.task.grid),
+        image_shape=image_set.images.shape[1:],
+        num_classes=image_set.num_classes,
+        false_rate=config.task.false_rate,
+        corruption=config.task.corruption,
+        replacement_rate=config.task.replacement_rate,
+    )
+
+
+def check(config: ConfigDict) -> None:
+    """Raises one `UserError` that lists every mistake that `problems` finds."""
+    _raise_all(list(problems(config)))
+
+
+def check_with_data(config: ConfigDict, task: sampler.Task, num_devices: int) -> None:
+    """Raises one `UserError` for what only shows with the data and the devices at hand."""
+    found = list(_shape_problems(config, task))
+    for field in ("train", "evaluation"):
+        size = config[field].batch_size
+        if size % num_devices:
+            found.append(
+                f"{field}.batch_size={size} cannot be shared equally by {num_devices} devices; "
+                f"take a multiple of {num_devices}, such as {-(-size // num_devices) * num_devices}"
+            )
+    _raise_all(found)
+
+
+def _raise_all(found: list[str]) -> None:
+    if len(found) == 1:
+        raise UserError(found[0])
+    if found:
+        raise UserError("\n".join([f"{len(found)} mistakes in the configuration:", *found]))
+
+
+def problems(config: ConfigDict) -> Iterator[str]:
+    """Yields a line for every mistake: the field, its value, the rule, the way out."""
+    choices = {
+        "data.source": data.SOURCES,
+        "task.corruption": sampler.CORRUPTIONS,
+        "model.stem": models.STEMS,
+        "model.fusion": models.FUSIONS,
+        "model.dtype": ("float32", "bfloat16"),
+        "train.objective": objective.OBJECTIVES,
+        "train.schedule": ("constant", "cosine"),
+    }
+    at_least = {
+        "seed": 0, "evaluation.seed": 0, "model.num_conv_layers": 0, "model.patch_size": 1,
+        "model.embedding_dim": 1, "model.num_encoder_layers": 1, "model.num_heads": 1,
+        "model.mlp_dim": 1, "train.num_samples": 1, "train.batch_size": 1,
+        "train.warmup_steps": 0, "train.weight_decay": 0, "train.gradient_clip": 0,
+        "train.epochs_per_validation": 1, "train.patience": 0, "train.log_every_steps": 1,
+        "evaluation.batch_size": 1, "evaluation.num_passes": 1,
+    }  # fmt: skip
+    for field, allowed in choices.items():
+        value = _get(config, field)
+        if value not in allowed:
+            yield f"{field}={value!r} is not one of {', '.join(allowed)}{_hint(value, allowed)}"
+    for field, least in at_least.items():
+        if not _get(config, field) >= least:
+            yield f"{field}={_get(config, field)} is out of range: it must be at least {least}"
+    for field in ("seed", "evaluation.seed"):
+        if _get(config, field) >= 2**32:
+            yield f"{field}={_get(config, field)} is out of range: it must be below 2**32"
+    for field in ("task.false_rate", "task.replacement_rate"):
+        if not 0 <= _get(config, field) <= 1:
+            yield f"{field}={_get(config, field)} is no probability: it must be 0 to 1"
+    if not 0 <= config.model.dropout_rate < 1:
+        yield f"model.dropout_rate={config.model.dropout_rate} must be at least 0 and below 1"
+    if not 0 < config.train.learning_rate < float("inf"):
+        yield f"train.learning_rate={config.train.learning_rate} must be a positive number"
+    if config.model.num_match_outputs not in (1, 2):
+        yield f"model.num_match_outputs={config.model.num_match_outputs} must be 1 or 2"
+    grid = config.task.grid
+    if len(grid) != 2 or not all(isinstance(i, int) and i >= 1 for i in grid):
+        yield f"task.grid={tuple(grid)} must be (rows, columns), each a whole number from 1"
+    modalities = config.model.modalities
+    if not modalities or len(set(modalities)) != len(modalities):
+        yield f"model.modalities={tuple(modalities)} must name each modality once, at least one"
+    for name in modalities:
+        if name not in models.EMBEDDINGS:
+            known = models.EMBEDDINGS
+            yield f"model.modalities: {name!r} is not one of {', '.join(known)}{_hint(name, known)}"
+    dim, heads = config.model.embedding_dim, config.model.num_heads
+    if heads >= 1 and dim % heads:
+        fitting = [str(h) for h in range(1, min(dim, 32) + 1) if dim % h == 0]
+        yield (
+            f"model.num_heads={heads} does not divide model.embedding_dim={dim}; "
+            f"these do: {', '.join(fitting)}"
+        )
+
+
+def _shape_problems(config: ConfigDict, task: sampler.Task) -> Iterator[str]:
+    """The mistakes of a stem and a patch size that do not fit the pasted image."""
+    model = config.model
+    if "patches" not in model.modalities:
+        return
+    height, width, _ = task.canvas_shape
+    stem = models.STEMS[model.stem]
+
+    def fits(num_layers: int, patch_size: int) -> bool:
+        sides = [stem.output_side(side, num_layers) for side in (height, width)]
+        return all(side >= patch_size and side % patch_size == 0 for side in sides)
+
+    if not fits(model.num_conv_layers, model.patch_size):
+        sides = [stem.output_side(side, model.num_conv_layers) for side in (height, width)]
+        layers = [str(n) for n in range(9) if fits(n, model.patch_size)]
+        patches = [
+            str(p) for p in range(1, max(height, width) + 1) if fits(model.num_conv_layers, p)
+        ]
+        yield (
+            f"model.num_conv_layers={model.num_conv_layers} leaves {sides[0]}×{sides[1]} of the "
+            f"{height}×{width} image, which model.patch_size={model.patch_size} does not tile; "
+            f"with this patch size these N_c fit: {', '.join(layers) or 'none'}; with this N_c "
+            f"these patch sizes: {', '.join(patches) or 'none'}"
+        )
+
+
+def _get(config: ConfigDict, field: str) -> Any:
+    for part in field.split("."):
+        config = config[part]
+    return config
+
+
+def _hint(value: object, allowed: Any) -> str:
+    close = difflib.get_close_matches(str(value), list(allowed), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
+def save(config: ConfigDict, path: Path) -> None:
+    """Writes the configuration as JSON."""
+    content = {"format_version": FORMAT_VERSION, "config": config.to_dict()}
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def load(path: Path) -> ConfigDict:
+    """Reads a configuration that `save` wrote; nothing in it is executed.
+
+    Raises:
+      UserError: not such a file, or of another version.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        version, fields = content["format_version"], content["config"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} cannot be read as a saved configuration ({error}); a workdir holds the "
+            "config.json that training wrote"
+        ) from error
+    if version != FORMAT_VERSION:
+        raise UserError(f"{path} has format version {version}; this program reads {FORMAT_VERSION}")
+    config = thesis()
+    try:
+        with config.unlocked():
+            config.update(fields)
+        config.task.grid = tuple(config.task.grid)
+        config.model.modalities = tuple(config.model.modalities)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path} is not a configuration of this program: {error}") from error
+    return config
+
+
+# Where the data lies and how often a line is written do not change what is computed.
+FREE_FIELDS = ("data.directory",)
+
+
+def differences(saved: ConfigDict, given: ConfigDict) -> list[str]:
+    """A line for each field in which two configurations differ, but for `FREE_FIELDS`."""
+    old, new = dict(_flat(saved)), dict(_flat(given))
+    return [
+        f"{field}: {old.get(field, 'absent')!r} there, {new.get(field, 'absent')!r} given"
+        for field in sorted(old.keys() | new.keys())
+        if field not in FREE_FIELDS and old.get(field) != new.get(field)
+    ]
+
+
+def _flat(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in config.items():
+        if isinstance(value, ConfigDict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,72 @@
+"""Where images, labels and class names come from: arrays in host memory and nothing else.
+
+Each source is one module with a function `(name, directory, cache_directory) -> Splits`, listed in
+`SOURCES`. `load_splits` finds the directory and calls the source that the configuration names.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from multimodal_vit.data import digits, download, idx, prepared
+from multimodal_vit.data.image_set import ImageSet, Splits, split
+from multimodal_vit.errors import UserError
+
+__all__ = ["SOURCES", "ImageSet", "Splits", "data_directory", "load_splits", "split"]
+
+
+def automatic(name: str, directory: Path, cache_directory: Path) -> Splits:
+    """Reads `name` wherever it lies below `directory`; downloads it where its sums are recorded.
+
+    Looked for in this order: a set prepared by tensorflow_datasets, IDX files, a download. It is
+    the same data set each time; another set is never taken instead.
+    """
+    if prepared.find(name, directory):
+        return prepared.load(name, directory, cache_directory)
+    if idx.find(name, directory):
+        return idx.load(name, directory, cache_directory)
+    if name in download.DOWNLOADABLE:
+        download.fetch(name, directory)
+        return idx.load(name, directory, cache_directory)
+    raise UserError(
+        f"no data set {name!r} in {directory}: neither {directory / name} with IDX files "
+        f"({idx.FILES['train images']}[.gz], …) nor a tensorflow_datasets folder "
+        f"{directory / name / '<version>'}. Put it there, name another folder with "
+        "--config.data.directory=…, or choose one that can be downloaded: "
+        + ", ".join(download.DOWNLOADABLE)
+    )
+
+
+SOURCES: dict[str, Callable[[str, Path, Path], Splits]] = {
+    "auto": automatic,
+    "digits": digits.load,
+    "idx": idx.load,
+    "tfds": prepared.load,
+}
+
+
+def data_directory(configured: str) -> Path:
+    """The data folder: `config.data.directory`, else TFDS_DATA_DIR, else ~/tensorflow_datasets."""
+    chosen = configured or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return Path(chosen).expanduser()
+
+
+def default_cache_directory() -> Path:
+    """$XDG_CACHE_HOME/multimodal_vit, by default ~/.cache/multimodal_vit."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "multimodal_vit"
+
+
+def load_splits(source: str, name: str, directory: str = "") -> Splits:
+    """Reads a data set and splits it into training, validation and test parts.
+
+    Args:
+      source: a key of `SOURCES`.
+      name: the data set, such as "mnist".
+      directory: the data folder; see `data_directory` for the default.
+
+    Raises:
+      UserError: unknown source, nothing there, or files that do not hold such a data set.
+    """
+    if source not in SOURCES:
+        raise UserError(f"no data source {source!r}; there are: {', '.join(SOURCES)}")
+    return SOURCES[source](name, data_directory(directory), default_cache_directory())

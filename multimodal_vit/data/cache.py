@@ -1,0 +1,56 @@
+"""Decoded arrays on disk, so that a compressed data set is decoded once and not at every start."""
+
+import hashlib
+import logging
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from multimodal_vit.data.image_set import ImageSet
+from multimodal_vit.errors import UserError
+
+
+def source_key(*files: Path) -> str:
+    """A key that changes when any of the files does: path, size and time of change of each."""
+    facts = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in sorted(files)]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def cached(path: Path, decode: Callable[[], ImageSet]) -> ImageSet:
+    """Reads the image set cached at `path`, or decodes it and writes it there.
+
+    The cache is an uncompressed .npz, whose checksums (CRC-32 of each member) are verified on
+    reading; a damaged one is reported and rebuilt. It is written beside its place and then renamed,
+    so that a process that dies leaves no half file. A folder that cannot be written is reported and
+    costs only the speed of the next start.
+    """
+    if path.exists():
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return ImageSet(
+                    arrays["images"], arrays["labels"], tuple(arrays["class_names"].tolist())
+                )
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, UserError) as error:
+            logging.warning("The cache %s is damaged (%s); decoding the data again.", path, error)
+    image_set = decode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
+            try:
+                np.savez(
+                    file,
+                    images=image_set.images,
+                    labels=image_set.labels,
+                    class_names=np.array(image_set.class_names, dtype=np.str_),
+                )
+                file.close()
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        logging.warning("Could not write the cache %s (%s); going on without it.", path, error)
+    return image_set

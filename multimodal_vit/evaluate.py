@@ -1,0 +1,156 @@
+"""Predictions over a whole split, and what they say: accuracies with their intervals."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from scipy import stats
+
+from multimodal_vit import sampler
+from multimodal_vit.objective import OBJECTIVES, match_logit
+from multimodal_vit.sampler import Task, named_key
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """A model's answers to N pairs, in host memory.
+
+    Attributes:
+      logits: float32 [N, U].
+      loss: float32 [N].
+      match: bool [N], the target of the true/false unit.
+      classes: bool [N, K], the targets of the class units.
+      words: int32 [N, n], the text.
+      labels: int32 [N, n], what the images show.
+    """
+
+    logits: np.ndarray
+    loss: np.ndarray
+    match: np.ndarray
+    classes: np.ndarray
+    words: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def num_replaced(self) -> np.ndarray:
+        """int64 [N], the labels in which text and image differ."""
+        return (self.words != self.labels).sum(axis=1)
+
+
+PredictFn = Callable[[Any, jax.Array, jax.Array, jax.Array], Predictions]
+
+
+def make_predict(
+    model: nn.Module,
+    task: Task,
+    mesh: Mesh,
+    *,
+    objective: str,
+    batch_size: int,
+    num_passes: int,
+) -> PredictFn:
+    """Builds a function that shows every image of a split `num_passes` times as a base image.
+
+    The pairs depend on the key, the split and the batch size alone, so that every model answers
+    the same ones.
+
+    Returns:
+      A function of parameters, images uint8 [N, H, W, C], labels int32 [N], both on the mesh, and
+      a key, that returns `Predictions` of N · `num_passes` pairs.
+    """
+    over_examples = NamedSharding(mesh, P("data"))
+
+    @jax.jit
+    def one_pass(params: Any, images: jax.Array, labels: jax.Array, key: jax.Array) -> Any:
+        num_steps = sampler.steps_per_epoch(len(labels), batch_size)
+        order = sampler.epoch_order(named_key(key, "order"), len(labels), batch_size)
+
+        def step(i: jax.Array) -> dict[str, jax.Array]:
+            base, weight = sampler.base_images(order, i, batch_size, len(labels))
+            batch_key = jax.random.fold_in(named_key(key, "batch"), i)
+            batch = sampler.sample_batch(batch_key, images, labels, base, weight, task)
+            batch = jax.lax.with_sharding_constraint(batch, over_examples)
+            logits, intermediates = model.apply({"params": params}, batch.inputs)
+            return {
+                "logits": logits,
+                "loss": OBJECTIVES[objective](logits, intermediates, batch),
+                "match": batch.match,
+                "classes": batch.classes,
+                "words": batch.inputs["words"],
+                "labels": batch.labels,
+            }
+
+        outputs = jax.lax.map(step, jnp.arange(num_steps))
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: len(labels)], outputs)
+
+    def predict(params: Any, images: jax.Array, labels: jax.Array, key: jax.Array) -> Predictions:
+        passes = [
+            jax.device_get(one_pass(params, images, labels, jax.random.fold_in(key, i)))
+            for i in range(num_passes)
+        ]
+        return Predictions(**jax.tree.map(lambda *x: np.concatenate(x), *passes))
+
+    return predict
+
+
+def proportion(right: np.ndarray) -> tuple[float, list[float]]:
+    """The share of true values in bool [N] and its 95 % interval (Wilson score)."""
+    n, k = len(right), int(right.sum())
+    low, high = stats.binomtest(k, n).proportion_ci(0.95, method="wilson")
+    return k / n, [float(low), float(high)]
+
+
+def mean(values: np.ndarray) -> tuple[float, list[float]]:
+    """The mean of float [N] and its 95 % interval (Student's t; the values are independent)."""
+    values = values.astype(np.float64)
+    half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1) if len(values) > 1 else 0.0
+    return float(values.mean()), [float(values.mean() - half), float(values.mean() + half)]
+
+
+def metrics(predictions: Predictions) -> dict[str, Any]:
+    """What the predictions say, as fractions from 0 to 1.
+
+    `match_accuracy` is the true/false output's, over all pairs; `match_accuracy_true` and `_false`
+    over the true and the false pairs; `match_accuracy_by_replaced` by the number of replaced
+    labels. `class_accuracy` is the mean over pairs and class outputs, and `class_exact_match` the
+    share of pairs with every class output right. A part without pairs is left out.
+
+    Returns:
+      The metrics by name; "num_pairs"; "intervals", under the same names the 95 % intervals; and
+      "chance", the accuracies of always giving each output its commoner answer.
+    """
+    num_classes = predictions.classes.shape[1]
+    right = (match_logit(predictions.logits, num_classes) > 0) == predictions.match  # (N,)
+    right_class = (predictions.logits[:, -num_classes:] > 0) == predictions.classes  # (N, K)
+    replaced = predictions.num_replaced
+    found = {
+        "loss": mean(predictions.loss),
+        "match_accuracy": proportion(right),
+        "class_accuracy": mean(right_class.mean(axis=1)),
+        "class_exact_match": proportion(right_class.all(axis=1)),
+    }
+    for name, part in (("true", predictions.match), ("false", ~predictions.match)):
+        if part.any():
+            found[f"match_accuracy_{name}"] = proportion(right[part])
+    by_replaced = {
+        str(k): proportion(right[replaced == k]) for k in np.unique(replaced[replaced > 0])
+    }
+    values = {name: value for name, (value, _) in found.items()}
+    intervals: dict[str, Any] = {name: interval for name, (_, interval) in found.items()}
+    values["match_accuracy_by_replaced"] = {k: value for k, (value, _) in by_replaced.items()}
+    intervals["match_accuracy_by_replaced"] = {
+        k: between for k, (_, between) in by_replaced.items()
+    }
+    present = predictions.classes.mean(axis=0)  # (K,)
+    true_rate = predictions.match.mean()
+    chance = {
+        "match_accuracy": float(max(true_rate, 1 - true_rate)),
+        "class_accuracy": float(np.maximum(present, 1 - present).mean()),
+    }
+    return values | {"num_pairs": len(right), "intervals": intervals, "chance": chance}

@@ -1,0 +1,152 @@
+"""An experiment put together: configuration, data, devices, model, and the compiled functions."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from ml_collections import ConfigDict
+
+from multimodal_vit import config as configuration
+from multimodal_vit import evaluate, sampler
+from multimodal_vit.data import ImageSet, Splits, load_splits
+from multimodal_vit.models import MultimodalViT, build_model
+from multimodal_vit.sampler import Task, named_key
+from multimodal_vit.train import step as step_lib
+from multimodal_vit.train.step import TrainData, TrainState
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What `config` describes, ready to run; build it with `Experiment.create`.
+
+    Attributes:
+      config: valid, with the data at hand too.
+      splits: the data set, in host memory.
+      task: the task on that data set.
+      mesh: the devices, along one axis "data".
+      model: the Flax module.
+      optimizer: the optax transformation.
+    """
+
+    config: ConfigDict
+    splits: Splits
+    task: Task
+    mesh: Mesh
+    model: MultimodalViT
+    optimizer: optax.GradientTransformation
+
+    @classmethod
+    def create(cls, config: ConfigDict, splits: Splits | None = None) -> "Experiment":
+        """Checks the configuration, reads the data and builds the model.
+
+        Args:
+          config: the configuration.
+          splits: the data, where it was read already.
+
+        Raises:
+          UserError: whatever is wrong with the configuration or the data.
+        """
+        configuration.check(config)
+        if splits is None:
+            splits = load_splits(config.data.source, config.data.name, config.data.directory)
+        task = configuration.make_task(config, splits.train)
+        devices = jax.devices()
+        configuration.check_with_data(config, task, len(devices))
+        mesh = Mesh(np.array(devices), ("data",))
+        model = build_model(config.model, task)
+        total_steps = _total_steps(config, len(splits.train))
+        optimizer = step_lib.make_optimizer(config.train, total_steps)
+        return cls(config, splits, task, mesh, model, optimizer)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """The steps that show every training image once as a base image."""
+        return sampler.steps_per_epoch(len(self.splits.train), self.config.train.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """The steps of the whole budget."""
+        return _total_steps(self.config, len(self.splits.train))
+
+    def samples_seen(self, step: int) -> int:
+        """The training pairs of the first `step` steps."""
+        epochs, rest = divmod(step, self.steps_per_epoch)
+        return epochs * len(self.splits.train) + rest * self.config.train.batch_size
+
+    @property
+    def _key(self) -> jax.Array:
+        return jax.random.key(self.config.seed)
+
+    def on_mesh(self, tree: Any) -> Any:
+        """A copy of a tree of arrays on every device of the mesh."""
+        return jax.device_put(tree, NamedSharding(self.mesh, P()))
+
+    def init_state(self) -> TrainState:
+        """The state before the first step, on the mesh."""
+        init = functools.partial(step_lib.init_state, self.model, self.optimizer, self.task)
+        return jax.jit(init, out_shardings=NamedSharding(self.mesh, P()))(self._key)
+
+    def abstract_state(self) -> TrainState:
+        """The shapes, dtypes and shardings of `init_state`, without computing it."""
+        init = functools.partial(step_lib.init_state, self.model, self.optimizer, self.task)
+        shapes = jax.eval_shape(init, self._key)
+        sharding = NamedSharding(self.mesh, P())
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes
+        )
+
+    def train_data(self) -> TrainData:
+        """The training split, on every device of the mesh."""
+        train = self.splits.train
+        return self.on_mesh(TrainData(train.images, train.labels))
+
+    def epoch_order(self, epoch: int) -> jax.Array:
+        """The base images of an epoch, on the mesh; see `sampler.epoch_order`."""
+        key = jax.random.fold_in(named_key(self._key, "order"), epoch)
+        order = sampler.epoch_order(key, len(self.splits.train), self.config.train.batch_size)
+        return self.on_mesh(order)
+
+    def train_step(self) -> step_lib.TrainStep:
+        """One step, not compiled; see `make_train_step`."""
+        return step_lib.make_train_step(
+            self.model,
+            self.optimizer,
+            self.task,
+            self.mesh,
+            objective=self.config.train.objective,
+            batch_size=self.config.train.batch_size,
+            key=named_key(self._key, "train"),
+        )
+
+    def predictor(self) -> Callable[[Any, str], evaluate.Predictions]:
+        """A function of parameters and a part ("validation" or "test") that predicts all of it."""
+        settings = self.config.evaluation
+        key = jax.random.key(settings.seed)
+        placed: dict[str, tuple[jax.Array, jax.Array]] = {}
+
+        def predict(params: Any, part: str) -> evaluate.Predictions:
+            if part not in placed:
+                image_set: ImageSet = getattr(self.splits, part)
+                placed[part] = self.on_mesh((image_set.images, image_set.labels))
+            return one_part(params, *placed[part], named_key(key, part))
+
+        one_part = evaluate.make_predict(
+            self.model,
+            self.task,
+            self.mesh,
+            objective=self.config.train.objective,
+            batch_size=settings.batch_size,
+            num_passes=settings.num_passes,
+        )
+        return predict
+
+
+def _total_steps(config: ConfigDict, num_images: int) -> int:
+    epochs = max(1, round(config.train.num_samples / num_images))
+    return epochs * sampler.steps_per_epoch(num_images, config.train.batch_size)

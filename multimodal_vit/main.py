@@ -1,0 +1,116 @@
+"""The command line: parses flags, names a mode, hands over.
+
+    python -m multimodal_vit.main --config=configs/digits_conv.py
+    python -m multimodal_vit.main --config=configs/mnist_conv.py:small --config.seed=1
+    python -m multimodal_vit.main --mode=evaluate --workdir=runs/digits_conv
+
+Exit codes: 0, done; 2, a mistake in what was given; 130, stopped by Ctrl-C.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+from rich.console import Console
+
+from multimodal_vit.errors import UserError
+
+MODES = ("train", "evaluate", "sample")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code.
+
+    Args:
+      argv: the program's name and the arguments; `sys.argv` by default.
+    """
+    argv = list(sys.argv if argv is None else argv)
+    try:
+        return _run(argv)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(argv: list[str]) -> int:
+    values = flags.FlagValues()
+    flags.DEFINE_enum("mode", "train", MODES, "What to do.", flag_values=values)
+    flags.DEFINE_string(
+        "workdir", None, "The run's folder; runs/<config name> by default.", flag_values=values
+    )
+    flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
+    config_flags.DEFINE_config_file(
+        "config",
+        None,
+        "The experiment: a file and a preset, FILE[:PRESET]. Any field is set by --config.FIELD=…",
+        lock_config=True,
+        flag_values=values,
+        sys_argv=argv,
+    )
+    config = _parse(values, argv)
+    if values.help:
+        print(f"{__doc__}\nFlags:\n{values.main_module_help()}")
+        return 0
+    if config is None and (values.mode != "evaluate" or values.workdir is None):
+        raise UserError(
+            "no experiment is named; give --config=configs/digits_conv.py, say, or "
+            "--mode=evaluate --workdir=FOLDER"
+        )
+    from multimodal_vit import commands  # late: a mistake in the flags is answered at once
+    from multimodal_vit.workdir import Workdir
+
+    console = Console()
+    workdir = Workdir(values.workdir or f"runs/{config.name}")
+    if values.mode == "evaluate":
+        return commands.run_evaluate(workdir, console, config)
+    if values.mode == "sample":
+        return commands.run_sample(config, workdir, console)
+    return commands.run_train(config, workdir, console, _slow_hint(argv))
+
+
+def _parse(values: flags.FlagValues, argv: list[str]) -> ConfigDict | None:
+    """Parses the flags and returns the named configuration, if any.
+
+    Raises:
+      UserError: whatever is wrong with the flags or the configuration file.
+    """
+    given = next((a.split("=", 1)[1] for a in argv if a.startswith("--config=")), "")
+    file = Path(given.partition(":")[0])
+    if given and not file.is_file():
+        known = ", ".join(sorted(str(p) for p in Path("configs").glob("*.py")))
+        raise UserError(
+            f"there is no configuration file {file}; in configs/ are: {known or 'none'}"
+        )
+    try:
+        rest = values(argv)[1:]
+        config = values.config
+    except UserError:
+        raise
+    except flags.Error as error:
+        raise UserError(" ".join(str(error).split())) from error
+    except Exception as error:  # a configuration file is a program: it can raise anything
+        reason = " ".join(str(error).strip("'\"").split())
+        raise UserError(f"the configuration cannot be used: {reason}") from error
+    if rest:
+        raise UserError(f"not a flag: {rest[0]!r}; flags are written --name=value")
+    if config is not None:
+        preset = given.partition(":")[2]
+        config.name = f"{file.stem}_{preset}" if preset and preset != "thesis" else file.stem
+    return config
+
+
+def _slow_hint(argv: list[str]) -> str:
+    given = next(a.split("=", 1)[1] for a in argv if a.startswith("--config="))
+    file, _, preset = given.partition(":")
+    if preset == "small":
+        return ""
+    return f"That is a run for a GPU; the preset for two cores is --config={file}:small"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""Pure Flax (linen) modules, and the line that builds a model from a configuration.
+
+`EMBEDDINGS` and `FUSIONS` list what a configuration can name in `model.modalities` and
+`model.fusion`; `STEMS` what an image can pass through first.
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from multimodal_vit.models.embeddings import ImageEmbedding, PatchEmbedding, WordEmbedding, patchify
+from multimodal_vit.models.encoder import Encoder, EncoderBlock, SelfAttention
+from multimodal_vit.models.fusion import SingleEncoder
+from multimodal_vit.models.multimodal_vit import MultimodalViT
+from multimodal_vit.models.stems import STEMS, ConvStem, StridedStem
+from multimodal_vit.sampler import Task
+
+__all__ = [
+    "EMBEDDINGS",
+    "FUSIONS",
+    "STEMS",
+    "ConvStem",
+    "Encoder",
+    "EncoderBlock",
+    "ImageEmbedding",
+    "MultimodalViT",
+    "PatchEmbedding",
+    "SelfAttention",
+    "SingleEncoder",
+    "StridedStem",
+    "WordEmbedding",
+    "build_model",
+    "example_inputs",
+    "parameter_count",
+    "patchify",
+]
+
+
+def _words(model: ConfigDict, task: Task) -> nn.Module:
+    return WordEmbedding(task.num_classes, model.embedding_dim, jnp.dtype(model.dtype))
+
+
+def _patches(model: ConfigDict, task: Task) -> nn.Module:
+    dtype = jnp.dtype(model.dtype)
+    return ImageEmbedding(
+        stem=STEMS[model.stem](model.num_conv_layers, dtype),
+        patches=PatchEmbedding(model.patch_size, model.embedding_dim, dtype),
+    )
+
+
+def _single_encoder(model: ConfigDict) -> nn.Module:
+    encoder = Encoder(
+        num_layers=model.num_encoder_layers,
+        num_heads=model.num_heads,
+        mlp_dim=model.mlp_dim,
+        dropout_rate=model.dropout_rate,
+        dtype=jnp.dtype(model.dtype),
+    )
+    return SingleEncoder(encoder)
+
+
+EMBEDDINGS: dict[str, Callable[[ConfigDict, Task], nn.Module]] = {
+    "words": _words,
+    "patches": _patches,
+}
+FUSIONS: dict[str, Callable[[ConfigDict], nn.Module]] = {"single_encoder": _single_encoder}
+
+
+def build_model(model: ConfigDict, task: Task) -> MultimodalViT:
+    """The model that `config.model` describes, for a task.
+
+    The configuration is taken to be valid; `multimodal_vit.config.problems` says what is not.
+    """
+    return MultimodalViT(
+        embeddings={name: EMBEDDINGS[name](model, task) for name in model.modalities},
+        fusion=FUSIONS[model.fusion](model),
+        num_outputs=model.num_match_outputs + task.num_classes,
+    )
+
+
+def example_inputs(task: Task, batch_size: int = 1) -> dict[str, jax.Array]:
+    """Zeros in the shape of a batch's inputs, to initialise a model with."""
+    return {
+        "image": jnp.zeros((batch_size, *task.canvas_shape), jnp.uint8),
+        "words": jnp.zeros((batch_size, task.num_positions), jnp.int32),
+    }
+
+
+def parameter_count(params: object) -> int:
+    """The number of trained scalars in a tree of parameters (arrays or their shapes)."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -1,0 +1,196 @@
+"""The four-quadrant task, sampled live: pure functions of a key, made for the device.
+
+`sample_batch` pastes images into a grid and draws a text of labels that is true or false of it
+(thesis, sections 3.1 and 3.4.1). It is vectorised, works under `jit` and `vmap`, and knows nothing
+of models. A batch is a function of its key and its base images alone: under a mesh each device
+computes its own rows, and the numbers do not depend on how many devices there are (this rests on
+`jax_threefry_partitionable`, JAX's default).
+
+An epoch shows every image of a split once as a base image, in an order drawn from the key
+(`epoch_order`). The base image fills the first position of the grid; the others are drawn
+uniformly, with replacement, from the same split. Where the last batch of an epoch is not full, it
+repeats images with weight 0.
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Callable
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from multimodal_vit.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What a pair of image and text looks like, and how false texts are made.
+
+    Attributes:
+      grid: rows and columns of the grid; reading order is row by row.
+      image_shape: H, W, C of one image of the data set.
+      num_classes: K, also the size of the vocabulary.
+      false_rate: probability of a false text.
+      corruption: how false texts are made, a key of `CORRUPTIONS`.
+      replacement_rate: probability that a label is replaced beyond the one that always is.
+    """
+
+    grid: tuple[int, int]
+    image_shape: tuple[int, int, int]
+    num_classes: int
+    false_rate: float = 0.5
+    corruption: str = "replace"
+    replacement_rate: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.num_classes < 2:
+            raise UserError(
+                f"the task needs at least 2 classes to tell apart, not {self.num_classes}"
+            )
+
+    @property
+    def num_positions(self) -> int:
+        """n, the number of images in the grid and of words in the text."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def canvas_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the pasted image."""
+        height, width, channels = self.image_shape
+        return self.grid[0] * height, self.grid[1] * width, channels
+
+
+@flax.struct.dataclass
+class Batch:
+    """B pairs of image and text with their targets.
+
+    Attributes:
+      inputs: what a model may see: "image" uint8 [B, H, W, C] and "words" int32 [B, n].
+      labels: int32 [B, n], the true classes in reading order.
+      match: bool [B], the text names every image in reading order.
+      classes: bool [B, K], the class is in the image.
+      replaced: bool [B, n], where text and image differ.
+      weight: float32 [B], 1, or 0 for the filling of an epoch's last batch.
+    """
+
+    inputs: dict[str, jax.Array]
+    labels: jax.Array
+    match: jax.Array
+    classes: jax.Array
+    replaced: jax.Array
+    weight: jax.Array
+
+
+def named_key(key: jax.Array, name: str) -> jax.Array:
+    """An independent key for the purpose `name`; every random stream here has one."""
+    return jax.random.fold_in(key, zlib.crc32(name.encode()) & 0x7FFFFFFF)
+
+
+def replace_labels(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
+    """False texts by the thesis's law (section 3.4.1).
+
+    One position, drawn uniformly, is always replaced; each other one with probability
+    `replacement_rate`. A replacement is uniform over the K - 1 other classes.
+
+    Args:
+      key: a random key.
+      labels: int32 [B, n].
+      task: the task; its `num_classes` and `replacement_rate` are used.
+
+    Returns:
+      int32 [B, n], in each row different from `labels` in at least one place.
+    """
+    B, n = labels.shape
+    first = jax.random.randint(named_key(key, "first"), (B, 1), 0, n)  # [B, 1]
+    more = jax.random.bernoulli(named_key(key, "more"), task.replacement_rate, (B, n))
+    replaced = more | (jnp.arange(n) == first)  # [B, n]
+    shift = jax.random.randint(named_key(key, "shift"), (B, n), 1, task.num_classes)
+    return jnp.where(replaced, (labels + shift) % task.num_classes, labels)
+
+
+CORRUPTIONS: dict[str, Callable[[jax.Array, jax.Array, Task], jax.Array]] = {
+    "replace": replace_labels,
+}
+
+
+def paste(images: jax.Array, grid: tuple[int, int]) -> jax.Array:
+    """Pastes the images of each example into one, in reading order.
+
+    Args:
+      images: [B, r·c, H, W, C], any dtype.
+      grid: r rows and c columns.
+
+    Returns:
+      [B, r·H, c·W, C], the same dtype.
+    """
+    r, c = grid
+    B, _, H, W, C = images.shape
+    rows = images.reshape(B, r, c, H, W, C).transpose(0, 1, 3, 2, 4, 5)  # (B, r, H, c, W, C)
+    return rows.reshape(B, r * H, c * W, C)
+
+
+def sample_batch(
+    key: jax.Array,
+    images: jax.Array,
+    labels: jax.Array,
+    base: jax.Array,
+    weight: jax.Array,
+    task: Task,
+) -> Batch:
+    """Draws one pair of image and text for each base image.
+
+    Args:
+      key: the key of this batch.
+      images: uint8 [N, H, W, C], a whole split.
+      labels: int32 [N], its labels.
+      base: int32 [B], the image that fills the first position of each grid.
+      weight: float32 [B], passed on to the batch.
+      task: the task.
+
+    Returns:
+      The batch; every array's first axis is B.
+    """
+    B, n = len(base), task.num_positions
+    others = jax.random.randint(named_key(key, "others"), (B, n - 1), 0, len(labels))
+    chosen = jnp.concatenate([base[:, None].astype(others.dtype), others], axis=1)  # (B, n)
+    true_words = labels[chosen]  # (B, n)
+    is_false = jax.random.bernoulli(named_key(key, "false"), task.false_rate, (B, 1))
+    false_words = CORRUPTIONS[task.corruption](named_key(key, "corruption"), true_words, task)
+    words = jnp.where(is_false, false_words, true_words)
+    replaced = words != true_words
+    classes = (true_words[..., None] == jnp.arange(task.num_classes)).any(axis=1)  # (B, K)
+    return Batch(
+        inputs={"image": paste(images[chosen], task.grid), "words": words},
+        labels=true_words,
+        match=~replaced.any(axis=1),
+        classes=classes,
+        replaced=replaced,
+        weight=weight,
+    )
+
+
+def steps_per_epoch(num_images: int, batch_size: int) -> int:
+    """The batches that show every image once: N / B, rounded up."""
+    return -(-num_images // batch_size)
+
+
+def epoch_order(key: jax.Array, num_images: int, batch_size: int) -> jax.Array:
+    """The base images of one epoch: a random permutation, filled up to whole batches.
+
+    Returns:
+      int32 [steps · batch_size]; the first `num_images` entries are the permutation, the rest
+      begins it anew.
+    """
+    order = jax.random.permutation(key, num_images).astype(jnp.int32)
+    return jnp.resize(order, steps_per_epoch(num_images, batch_size) * batch_size)
+
+
+def base_images(
+    order: jax.Array, step: jax.Array, batch_size: int, num_images: int
+) -> tuple[jax.Array, jax.Array]:
+    """The base images int32 [B] of step `step` of an epoch, and their weights float32 [B]."""
+    start = step * batch_size
+    base = jax.lax.dynamic_slice(order, (start,), (batch_size,))
+    weight = (start + jnp.arange(batch_size) < num_images).astype(jnp.float32)
+    return base, weight

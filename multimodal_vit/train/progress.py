@@ -1,0 +1,72 @@
+"""What a person sees of a run: a bar in a terminal, a line now and then in a file."""
+
+import datetime
+import time
+from types import TracebackType
+from typing import Self
+
+import rich.console
+import rich.progress
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: "42 s", "3 min", "5.2 h", "2.4 days"."""
+    for unit, size, until in (("s", 1, 100), ("min", 60, 6000), ("h", 3600, 48 * 3600)):
+        if seconds < until:
+            number = seconds / size
+            return f"{number:.0f} {unit}" if unit == "s" or number >= 10 else f"{number:.1f} {unit}"
+    return f"{seconds / 86400:.1f} days"
+
+
+class ProgressDisplay:
+    """Steps done, examples per second, time left, and the best validation so far."""
+
+    def __init__(self, console: rich.console.Console, total_steps: int, batch_size: int) -> None:
+        self._console = console
+        self._batch_size = batch_size
+        self._total = total_steps
+        self._next_line = time.monotonic()
+        self.best = "no validation yet"
+        self._bar = rich.progress.Progress(
+            rich.progress.TextColumn("step {task.completed}/{task.total}"),
+            rich.progress.BarColumn(bar_width=24),
+            rich.progress.TextColumn("{task.description}"),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._task = self._bar.add_task("compiling …", total=total_steps)
+
+    def update(self, step: int, loss: float | None, seconds_per_step: float) -> None:
+        """Shows where the run is; in a file at most one line in ten seconds."""
+        left = duration((self._total - step) * seconds_per_step)
+        rate = self._batch_size / seconds_per_step
+        shown = "" if loss is None else f"loss {loss:.4f}, "
+        text = f"{shown}{rate:,.0f} examples/s, {left} left, {self.best}"
+        self._bar.update(self._task, completed=step, description=text)
+        if not self._console.is_terminal and time.monotonic() >= self._next_line:
+            self.line(f"step {step}/{self._total}: {text}")
+            self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+
+    def line(self, text: str) -> None:
+        """Prints a line that stays."""
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+
+def end_time(seconds: float) -> str:
+    """The clock time in so many seconds, as "Mon 2026-11-23 14:05"."""
+    return f"{datetime.datetime.now() + datetime.timedelta(seconds=seconds):%a %Y-%m-%d %H:%M}"

@@ -1,0 +1,166 @@
+"""The training state and one step: sample, differentiate, update, all on the device."""
+
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from ml_collections import ConfigDict
+
+from multimodal_vit import sampler
+from multimodal_vit.models import example_inputs
+from multimodal_vit.objective import OBJECTIVES, metric_sums
+from multimodal_vit.sampler import Batch, Task, named_key
+
+
+@flax.struct.dataclass
+class TrainState:
+    """All that a bitwise identical continuation needs.
+
+    Attributes:
+      step: int32, the updates made.
+      params: the model's parameters, float32.
+      opt_state: the optimizer's state.
+      sums: metrics summed since the last log line; see `objective.metric_sums`.
+    """
+
+    step: jax.Array
+    params: Any
+    opt_state: Any
+    sums: dict[str, jax.Array]
+
+
+@flax.struct.dataclass
+class TrainData:
+    """A training split on the device: images uint8 [N, H, W, C], labels int32 [N]."""
+
+    images: jax.Array
+    labels: jax.Array
+
+
+def zero_sums() -> dict[str, jax.Array]:
+    """The metric sums of no steps at all."""
+    names = ("weight", "loss", "match_accuracy", "class_accuracy", "steps", "gradient_norm")
+    return {name: jnp.zeros((), jnp.float32) for name in names}
+
+
+def mean_metrics(sums: dict[str, Any]) -> dict[str, float]:
+    """Sums to means: per example, and the gradient norm per step."""
+    per_example = ("loss", "match_accuracy", "class_accuracy")
+    means = {name: float(sums[name] / sums["weight"]) for name in per_example}
+    return means | {"gradient_norm": float(sums["gradient_norm"] / sums["steps"])}
+
+
+def learning_rate_schedule(train: ConfigDict, total_steps: int) -> optax.Schedule:
+    """Linear warm-up from 0, then constant or a half cosine to 0 at the last step."""
+    peak, warmup = train.learning_rate, min(train.warmup_steps, total_steps - 1)
+    if train.schedule == "cosine":
+        return optax.warmup_cosine_decay_schedule(
+            0.0 if warmup else peak, peak, warmup, total_steps
+        )
+    return optax.warmup_constant_schedule(0.0 if warmup else peak, peak, warmup)
+
+
+def make_optimizer(train: ConfigDict, total_steps: int) -> optax.GradientTransformation:
+    """Adam (Kingma & Ba 2014) with what `config.train` adds: clipping, schedule, weight decay."""
+    optimizer = optax.adamw(
+        learning_rate_schedule(train, total_steps),
+        weight_decay=train.weight_decay,  # 0 is plain Adam
+        mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params),
+    )
+    if train.gradient_clip:
+        optimizer = optax.chain(optax.clip_by_global_norm(train.gradient_clip), optimizer)
+    return optimizer
+
+
+def init_state(
+    model: nn.Module, optimizer: optax.GradientTransformation, task: Task, key: jax.Array
+) -> TrainState:
+    """The state before the first step, a function of the key alone."""
+    params = model.init(named_key(key, "params"), example_inputs(task))["params"]
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), zero_sums())
+
+
+def loss_and_sums(
+    params: Any, model: nn.Module, objective: str, batch: Batch, dropout_key: jax.Array
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """The weighted mean loss of a batch, and its metric sums."""
+    logits, intermediates = model.apply(
+        {"params": params}, batch.inputs, train=True, rngs={"dropout": dropout_key}
+    )
+    loss = OBJECTIVES[objective](logits, intermediates, batch)  # (B,)
+    return jnp.sum(loss * batch.weight) / jnp.sum(batch.weight), metric_sums(loss, logits, batch)
+
+
+TrainStep = Callable[[TrainState, TrainData, jax.Array], TrainState]
+
+
+def make_train_step(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    task: Task,
+    mesh: Mesh,
+    *,
+    objective: str,
+    batch_size: int,
+    key: jax.Array,
+) -> TrainStep:
+    """Builds one training step over a mesh with the axis "data".
+
+    The batch of a step is a function of the key and the step; each device computes its share of
+    the rows, and the compiler adds the one all-reduce of the gradients.
+
+    Returns:
+      A pure function of the state, the data and the epoch's order of base images (see
+      `sampler.epoch_order`) that returns the next state.
+    """
+    over_examples = NamedSharding(mesh, P("data"))
+
+    def train_step(state: TrainState, data: TrainData, order: jax.Array) -> TrainState:
+        num_images = len(data.labels)
+        step_in_epoch = state.step % sampler.steps_per_epoch(num_images, batch_size)
+        base, weight = sampler.base_images(order, step_in_epoch, batch_size, num_images)
+        batch_key = jax.random.fold_in(named_key(key, "batch"), state.step)
+        batch = sampler.sample_batch(batch_key, data.images, data.labels, base, weight, task)
+        batch = jax.lax.with_sharding_constraint(batch, over_examples)
+        dropout_key = jax.random.fold_in(named_key(key, "dropout"), state.step)
+        gradient, sums = jax.grad(loss_and_sums, has_aux=True)(
+            state.params, model, objective, batch, dropout_key
+        )
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        sums |= {"steps": jnp.float32(1), "gradient_norm": optax.global_norm(gradient)}
+        return TrainState(
+            step=state.step + 1,
+            params=optax.apply_updates(state.params, updates),
+            opt_state=opt_state,
+            sums=jax.tree.map(jnp.add, state.sums, sums),
+        )
+
+    return train_step
+
+
+def make_train_steps(
+    train_step: TrainStep,
+) -> Callable[[TrainState, TrainData, jax.Array, int], tuple[TrainState, jax.Array]]:
+    """Compiles many steps into one dispatch; any number of steps is the same program.
+
+    Returns:
+      A function of the state, which it consumes, the data, the epoch's order and the number of
+      steps. It returns the next state and a token, a scalar that is ready when the steps are done
+      and that outlives the state.
+    """
+
+    def train_steps(
+        state: TrainState, data: TrainData, order: jax.Array, num_steps: jax.Array
+    ) -> tuple[TrainState, jax.Array]:
+        state = jax.lax.fori_loop(
+            0, num_steps, lambda _, state: train_step(state, data, order), state
+        )
+        return state, -state.step
+
+    return jax.jit(train_steps, donate_argnums=0)

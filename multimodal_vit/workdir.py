@@ -1,0 +1,110 @@
+"""The folder of a run: what lies where, and when a run may use it.
+
+config.json      the configuration, as data; nothing in it is executed
+metrics.jsonl    one row for each log line and each validation
+tensorboard/     the same as events
+checkpoints/     the latest and the best state, by orbax
+samples.png      examples of the task
+curves.png       loss and accuracy over the run
+results.json     the outcome; present once the run is finished
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from multimodal_vit import config as configuration
+from multimodal_vit.errors import UserError
+
+
+class Workdir:
+    """A run's folder.
+
+    Attributes:
+      path: the folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def config_path(self) -> Path:
+        """Where the configuration is saved."""
+        return self.path / "config.json"
+
+    @property
+    def results_path(self) -> Path:
+        """Where the outcome is saved."""
+        return self.path / "results.json"
+
+    def check(self, config: ConfigDict) -> None:
+        """Checks that a run of `config` may begin or go on here; writes nothing.
+
+        Raises:
+          UserError: not a folder, a folder with other things in it, or another configuration's.
+        """
+        if self.config_path.is_file():
+            self._refuse_differences(config)
+        elif self.path.exists():
+            if not self.path.is_dir():
+                raise UserError(f"--workdir={self.path} is a file; name a folder")
+            if any(self.path.iterdir()):
+                raise UserError(
+                    f"--workdir={self.path} holds other files and no run (no config.json); name a "
+                    "new or empty folder"
+                )
+
+    def _refuse_differences(self, config: ConfigDict) -> None:
+        found = configuration.differences(configuration.load(self.config_path), config)
+        if found:
+            raise UserError(
+                "\n  ".join([f"{self.path} holds a run with a different configuration:", *found])
+                + "\nContinue it with its own configuration, or choose another --workdir"
+            )
+
+    def begin(self, config: ConfigDict) -> None:
+        """Makes the folder and saves the configuration, unless a run is there already.
+
+        Raises:
+          UserError: as `check`, and where the folder cannot be written.
+        """
+        self.check(config)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not self.config_path.exists():
+                temporary = self.path / "config.json.tmp"
+                configuration.save(config, temporary)
+                temporary.replace(self.config_path)
+        except OSError as error:
+            raise UserError(
+                f"--workdir={self.path} cannot be written ({error.strerror}); name another folder"
+            ) from error
+
+    def saved_config(self) -> ConfigDict:
+        """The configuration of the run that is here.
+
+        Raises:
+          UserError: there is none.
+        """
+        if not self.config_path.is_file():
+            raise UserError(
+                f"{self.path} holds no run: there is no {self.config_path}. Train one first, or "
+                "name its folder with --workdir=…"
+            )
+        return configuration.load(self.config_path)
+
+    def results(self) -> dict[str, Any] | None:
+        """The outcome of a finished run, else None."""
+        if not self.results_path.exists():
+            return None
+        return json.loads(self.results_path.read_text(encoding="utf-8"))
+
+    def save_json(self, name: str, content: dict[str, Any]) -> Path:
+        """Writes a JSON file into the folder, whole or not at all, and returns its path."""
+        path = self.path / name
+        temporary = path.with_name(name + ".tmp")
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        temporary.replace(path)
+        return path
