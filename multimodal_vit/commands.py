@@ -168,7 +168,8 @@ def _draw_samples(experiment: Experiment, path: Path) -> None:
     base = jax.random.choice(key, len(labels), (count,), replace=False)
     draw: Callable[..., sampler.Batch] = jax.jit(sampler.sample_batch, static_argnums=5)
     batch = draw(key, images, labels, base, jnp.ones(count), experiment.task)
-    figures.sample_sheet(jax.device_get(batch), experiment.splits.train.class_names, path)
+    class_names = experiment.splits.train.class_names
+    figures.sample_sheet(jax.device_get(batch), experiment.task.grid, class_names, path)
 
 
 def _test_best(experiment: Experiment, workdir: Workdir) -> tuple[int, dict[str, Any]]:

@@ -13,11 +13,18 @@ from multimodal_vit.sampler import Batch
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 
 
-def sample_sheet(batch: Batch, class_names: tuple[str, ...], path: Path, columns: int = 4) -> None:
+def sample_sheet(
+    batch: Batch,
+    grid: tuple[int, int],
+    class_names: tuple[str, ...],
+    path: Path,
+    columns: int = 4,
+) -> None:
     """Draws examples of the task with their texts and targets.
 
     Args:
       batch: the examples, on host or device.
+      grid: rows and columns of images in each; thin lines show them, which are not in the data.
       class_names: the K names.
       path: the PNG to write.
       columns: examples in a row.
@@ -31,6 +38,10 @@ def sample_sheet(batch: Batch, class_names: tuple[str, ...], path: Path, columns
         figure.subplots(rows, columns, squeeze=False).flat, images, words, labels, strict=False
     ):
         axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
+        for i in range(1, grid[0]):
+            axes.axhline(i * image.shape[0] / grid[0] - 0.5, color=GREEN, linewidth=0.8)
+        for i in range(1, grid[1]):
+            axes.axvline(i * image.shape[1] / grid[1] - 0.5, color=GREEN, linewidth=0.8)
         is_true = (text == shown).all()
         wrong = [
             f"{class_names[word]} is {class_names[label]}"
@@ -92,7 +103,7 @@ def curves(rows: list[dict[str, Any]], title: str, path: Path) -> None:
     loss.set_ylabel("binary cross entropy (nats per output)")
     loss.set_ylim(bottom=0)
     accuracy.set_ylabel("accuracy")
-    accuracy.set_ylim(0.45, 1.0)
+    accuracy.set_ylim(0.45, 1.01)
     accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     accuracy.axhline(0.5, color="0.6", linewidth=0.8, linestyle=":")
     for axes in (loss, accuracy):

@@ -1,0 +1,98 @@
+"""What the tests share: where the real data lies, small data, and running a command."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DATA = Path(os.environ.get("MULTIMODAL_VIT_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+# Every test process, subprocesses included, sees eight virtual CPU devices or the number it sets.
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+
+def data_path(*parts: str) -> Path:
+    """A folder of real data; the test is skipped where it is missing."""
+    path = DATA.joinpath(*parts)
+    if not path.exists():
+        pytest.skip(
+            f"no data in {path}; name the folder that holds idx/ and tfds/ with "
+            "MULTIMODAL_VIT_TEST_DATA"
+        )
+    return path
+
+
+@pytest.fixture(scope="session")
+def idx_directory() -> Path:
+    return data_path("idx")
+
+
+@pytest.fixture(scope="session")
+def tfds_directory() -> Path:
+    return data_path("tfds")
+
+
+@pytest.fixture(scope="session")
+def digits():
+    from multimodal_vit.data import load_splits
+
+    return load_splits("digits", "digits")
+
+
+@pytest.fixture
+def tiny_config():
+    """A run of a few seconds on the digits: one layer, 96 training pairs an epoch."""
+    from multimodal_vit.config import small
+
+    config = small()
+    config.name = "tiny"
+    config.data.source = config.data.name = "digits"
+    config.model.embedding_dim = 16
+    config.model.num_encoder_layers = 1
+    config.model.mlp_dim = 32
+    config.model.num_heads = 2
+    config.model.patch_size = 14
+    config.model.dropout_rate = 0.1
+    config.train.batch_size = 32
+    config.train.warmup_steps = 2
+    config.train.patience = 0
+    config.train.log_every_steps = 2
+    config.evaluation.batch_size = 32
+    return config
+
+
+@pytest.fixture(scope="session")
+def tiny_splits(digits):
+    """88 training, 8 validation and 40 test digits."""
+    from multimodal_vit.data.image_set import split
+
+    return split(digits.train[:96], digits.test[:40], "96 digits")
+
+
+def run_command(*arguments: str, cwd: Path, devices: int = 1, **environment: str):
+    """Runs `python -m multimodal_vit.main` as a user would; returns the finished process."""
+    return subprocess.run(
+        [sys.executable, "-m", "multimodal_vit.main", *arguments],
+        cwd=cwd,
+        env=command_environment(devices, **environment),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def command_environment(devices: int = 1, **environment: str) -> dict[str, str]:
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    return os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": flags} | environment
+
+
+def assert_trees_equal(a, b):
+    import jax
+
+    jax.tree.map(np.testing.assert_array_equal, a, b)

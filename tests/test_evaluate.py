@@ -1,0 +1,92 @@
+"""Metrics from predictions that are written down by hand, and their intervals."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from multimodal_vit import evaluate
+from multimodal_vit.evaluate import Predictions
+from multimodal_vit.objective import match_logit
+
+
+def predictions(logits, words, labels, num_classes=3):
+    words, labels = np.array(words), np.array(labels)
+    classes = (labels[:, :, None] == np.arange(num_classes)).any(axis=1)
+    match = (words == labels).all(axis=1)
+    return Predictions(
+        np.array(logits, np.float32), np.arange(len(words), dtype=np.float32), match, classes,
+        words, labels,
+    )  # fmt: skip
+
+
+def test_metrics_of_four_pairs_by_hand():
+    found = evaluate.metrics(
+        predictions(
+            #        match, then "class 0, 1, 2 is in the image"
+            logits=[[2, 1, 1, -1], [1, 1, 1, -1], [-1, 1, -1, 1], [-1, 1, 1, 1]],
+            words=[[0, 1], [0, 2], [0, 2], [1, 1]],
+            labels=[[0, 1], [0, 1], [0, 2], [0, 2]],
+        )
+    )
+    # right: yes; no (false, taken for true); no (true, taken for false); yes
+    assert found["match_accuracy"] == 0.5
+    assert found["match_accuracy_true"] == 0.5
+    assert found["match_accuracy_false"] == 0.5
+    assert found["match_accuracy_by_replaced"] == {"1": 0.0, "2": 1.0}
+    assert found["class_accuracy"] == pytest.approx((1 + 1 + 1 + 2 / 3) / 4)
+    assert found["class_exact_match"] == 0.75
+    assert found["loss"] == 1.5
+    assert found["num_pairs"] == 4
+    assert found["chance"] == {"match_accuracy": 0.5, "class_accuracy": pytest.approx(2 / 3)}
+
+
+def test_intervals_are_wilsons_and_students():
+    low, high = stats.binomtest(180, 200).proportion_ci(0.95, "wilson")
+    assert evaluate.proportion(np.arange(200) < 180) == (0.9, [low, high])
+    values = np.random.default_rng(0).normal(size=50)
+    average, (low, high) = evaluate.mean(values)
+    expected = stats.t.interval(0.95, 49, loc=values.mean(), scale=stats.sem(values))
+    assert average == pytest.approx(values.mean())
+    assert (low, high) == pytest.approx(expected)
+
+
+def test_every_accuracy_has_an_interval_around_it():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, (500, 4))
+    words = np.where(rng.random((500, 4)) < 0.2, rng.integers(0, 3, (500, 4)), labels)
+    found = evaluate.metrics(predictions(rng.normal(size=(500, 4)), words, labels))
+    names = ["match_accuracy", "match_accuracy_true", "match_accuracy_false", "class_accuracy",
+             "class_exact_match", "loss"]  # fmt: skip
+    for name in names:
+        low, high = found["intervals"][name]
+        assert low < found[name] < high
+    for count, value in found["match_accuracy_by_replaced"].items():
+        low, high = found["intervals"]["match_accuracy_by_replaced"][count]
+        assert low <= value <= high
+
+
+def test_a_part_without_pairs_is_left_out():
+    found = evaluate.metrics(predictions([[1, 1, -1, -1]] * 3, [[0, 0]] * 3, [[0, 0]] * 3))
+    assert "match_accuracy_false" not in found
+    assert found["match_accuracy_by_replaced"] == {}
+
+
+def test_two_match_units_decide_by_their_difference():
+    logits = np.array([[1.0, 2.0, 0, 0], [-1.0, -2.0, 0, 0], [3.0, 1.0, 0, 0]])
+    np.testing.assert_array_equal(match_logit(logits, num_classes=2) > 0, [False, True, True])
+
+
+def test_predictions_show_every_image_once_in_each_pass(tiny_config, tiny_splits):
+    from multimodal_vit.experiment import Experiment
+
+    tiny_config.evaluation.num_passes = 3
+    experiment = Experiment.create(tiny_config, tiny_splits)
+    predict = experiment.predictor()
+    found = predict(experiment.init_state().params, "test")
+    assert found.logits.shape == (120, 11)
+    for start in range(0, 120, 40):  # 40 test images are no multiple of the batch size, 32
+        first = np.sort(found.labels[start : start + 40, 0])
+        np.testing.assert_array_equal(first, np.sort(tiny_splits.test.labels))
+    again = predict(experiment.init_state().params, "test")
+    np.testing.assert_array_equal(found.logits, again.logits)
+    np.testing.assert_array_equal(found.match, (found.words == found.labels).all(axis=1))

@@ -1,0 +1,313 @@
+"""Shapes, parameter counts, and agreement with an independent reference in NumPy."""
+
+import importlib.util
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from multimodal_vit import config as configuration
+from multimodal_vit.errors import UserError
+from multimodal_vit.models import (
+    ConvStem,
+    Encoder,
+    PatchEmbedding,
+    SelfAttention,
+    StridedStem,
+    build_model,
+    example_inputs,
+    parameter_count,
+    patchify,
+)
+from multimodal_vit.models.convolution import convolve_as_matmul, convolve_lax
+from multimodal_vit.sampler import Task
+
+TASK = Task((2, 2), (28, 28, 1), 10)
+
+
+def load_config(name: str):
+    file, _, preset = name.partition(":")
+    spec = importlib.util.spec_from_file_location(file, ROOT / "configs" / f"{file}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(*([preset] if preset else []))
+
+
+def abstract_params(config, task=TASK):
+    model = build_model(config.model, task)
+    return jax.eval_shape(model.init, jax.random.key(0), example_inputs(task))["params"]
+
+
+# The thesis's Table C.1 (section "Output Dimensions within Visual Pre-Processing Stream").
+@pytest.mark.parametrize(
+    ("num_layers", "after_each", "num_patches", "flattened"),
+    [
+        (0, [], 196, 16),
+        (2, [(54, 16), (52, 32)], 169, 512),
+        (4, [(54, 16), (52, 32), (50, 48), (48, 64)], 144, 1024),
+    ],
+)
+def test_table_c1_shapes(num_layers, after_each, num_patches, flattened):
+    image = jnp.zeros((3, 56, 56, 1))
+    for layers in range(1, num_layers + 1):
+        stem = ConvStem(layers)
+        shape = jax.eval_shape(lambda stem=stem: stem.init_with_output(jax.random.key(0), image)[0])
+        side, channels = after_each[layers - 1]
+        assert shape.shape == (3, side, side, channels)
+    features = ConvStem(num_layers).init_with_output(jax.random.key(0), image)[0]
+    assert patchify(features, 4).shape == (3, num_patches, flattened)
+    tokens = PatchEmbedding(4, 96).init_with_output(jax.random.key(0), features)[0]
+    assert tokens.shape == (3, num_patches, 96)
+
+
+def encoder_parameters(dim: int, layers: int, mlp: int) -> int:
+    """Two norms, the attention's four projections, the MLP's two, a last norm."""
+    block = 2 * 2 * dim + 4 * (dim * dim + dim) + (dim * mlp + mlp) + (mlp * dim + dim)
+    return layers * block + 2 * dim
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "patch", "image_tokens", "dim", "layers", "mlp", "total"),
+    [
+        # stem: 3·3·1·16 + 16, 3·3·16·32 + 32, 3·3·32·48 + 48, 3·3·48·64 + 64
+        ("mnist_conv", 160 + 4640 + 13872 + 27712, 1024, 144, 256, 4, 1024, 3_512_123),
+        ("fashion_conv", 160 + 4640 + 13872 + 27712, 1024, 144, 256, 4, 1024, 3_512_123),
+        ("mnist_patch", 0, 16, 196, 256, 4, 1024, 3_221_003),
+        ("fashion_patch", 0, 16, 196, 256, 4, 1024, 3_221_003),
+        # the strided stem also normalises: 2·16, 2·32
+        ("mnist_conv:small", 160 + 32 + 4640 + 64, 1568, 4, 64, 2, 256, None),
+        ("fashion_conv:small", 160 + 32 + 4640 + 64, 1568, 4, 64, 2, 256, None),
+        ("mnist_patch:small", 0, 196, 16, 64, 2, 256, None),
+        ("fashion_patch:small", 0, 196, 16, 64, 2, 256, None),
+        ("digits_conv", 160 + 32 + 4640 + 64, 1568, 4, 64, 2, 256, None),
+    ],
+)
+def test_parameter_count_of_each_config(name, stem, patch, image_tokens, dim, layers, mlp, total):
+    config = load_config(name)
+    configuration.check(config)
+    params = abstract_params(config)
+    expected = (
+        stem
+        + patch * dim + dim  # patch projection
+        + 10 * dim  # words
+        + dim + (1 + 4 + image_tokens) * dim  # class token, positions
+        + encoder_parameters(dim, layers, mlp)
+        + dim * 11 + 11  # head
+    )  # fmt: skip
+    assert parameter_count(params) == expected
+    if total is not None:
+        assert expected == total
+
+
+def test_the_model_returns_logits_and_named_intermediates(tiny_config):
+    model = build_model(tiny_config.model, TASK)
+    params = model.init(jax.random.key(0), example_inputs(TASK))["params"]
+    logits, found = model.apply({"params": params}, example_inputs(TASK, 5))
+    assert logits.shape == (5, 11)
+    assert logits.dtype == jnp.float32
+    assert {k: v.shape for k, v in found["embedded"].items()} == {
+        "words": (5, 4, 16),
+        "patches": (5, 1, 16),
+    }
+    assert found["summary"].shape == (5, 16)
+    assert found["spans"] == {"words": (1, 5), "patches": (5, 6)}
+    assert "attention_weights" not in found
+    _, found = model.apply({"params": params}, example_inputs(TASK, 5), return_attention=True)
+    (weights,) = found["attention_weights"]
+    assert weights.shape == (5, 2, 6, 6)
+    np.testing.assert_allclose(weights.sum(-1), 1, atol=1e-6)
+
+
+def test_two_units_for_true_and_false_are_an_option(tiny_config):
+    tiny_config.model.num_match_outputs = 2
+    logits = jax.eval_shape(
+        lambda: build_model(tiny_config.model, TASK).init_with_output(
+            jax.random.key(0), example_inputs(TASK)
+        )[0][0]
+    )
+    assert logits.shape == (1, 12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_conv_layers": 1}, r"these N_c fit: 0, 2, 4, 6, 8"),
+        ({"num_conv_layers": 0, "patch_size": 5}, r"these patch sizes: 1, 2, 4, 7, 8, 14, 28, 56"),
+        ({"num_heads": 3}, r"num_heads=3 does not divide model.embedding_dim=256.*1, 2, 4, 8"),
+        ({"num_conv_layers": 28}, "does not tile"),
+        ({"stem": "strided", "num_conv_layers": 2}, "these patch sizes: 1, 2, 7, 14"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_refused_before_compiling(changes, message):
+    config = configuration.thesis()
+    config.model.update(changes)
+    with pytest.raises(UserError, match=message):
+        configuration.check(config)
+        configuration.check_with_data(config, TASK, num_devices=1)
+
+
+@pytest.mark.parametrize("padding", ["VALID", "SAME"])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize(("height", "width", "size"), [(9, 12, 3), (8, 7, 4), (5, 5, 1)])
+def test_convolution_as_a_matrix_product_is_a_convolution(padding, stride, height, width, size):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, height, width, 3)).astype(np.float32)
+    kernel = rng.normal(size=(size, size, 3, 5)).astype(np.float32)
+    expected = convolve_lax(x, kernel, stride, padding)
+    found = convolve_as_matmul(jnp.array(x), jnp.array(kernel), stride, padding)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_fused_attention_agrees_with_plain_attention():
+    x = jax.random.normal(jax.random.key(0), (3, 7, 24))
+    params = SelfAttention(4).init(jax.random.key(1), x)
+    plain, _ = SelfAttention(4, fused=False).apply(params, x)
+    fused, _ = SelfAttention(4, fused=True).apply(params, x)
+    np.testing.assert_allclose(plain, fused, atol=1e-6)
+
+
+def test_bfloat16_keeps_float32_parameters_and_logits(tiny_config):
+    tiny_config.model.dtype = "bfloat16"
+    model = build_model(tiny_config.model, TASK)
+    params = model.init(jax.random.key(0), example_inputs(TASK))["params"]
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    logits, found = model.apply({"params": params}, example_inputs(TASK))
+    assert logits.dtype == jnp.float32
+    assert found["summary"].dtype == jnp.bfloat16
+    tiny_config.model.dtype = "float32"
+    exact, _ = build_model(tiny_config.model, TASK).apply({"params": params}, example_inputs(TASK))
+    np.testing.assert_allclose(logits, exact, atol=0.05)
+
+
+def test_dropout_acts_in_training_alone():
+    x = jax.random.normal(jax.random.key(0), (2, 5, 16))
+    encoder = Encoder(2, 2, 32, dropout_rate=0.5)
+    params = encoder.init(jax.random.key(1), x)
+    calm, _ = encoder.apply(params, x)
+    dropped = [
+        encoder.apply(params, x, train=True, rngs={"dropout": jax.random.key(s)})[0]
+        for s in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(calm, encoder.apply(params, x)[0])
+    np.testing.assert_array_equal(dropped[0], dropped[1])
+    assert not np.allclose(dropped[0], dropped[2])
+    assert not np.allclose(dropped[0], calm)
+
+
+# ---- an independent reference: float64 NumPy, written from the papers with explicit loops ----
+
+
+def reference_convolution(x, kernel, bias, stride=1, same=False):
+    size = kernel.shape[0]
+    if same:  # as much padding as an output of ⌈side / stride⌉ needs, the odd pixel at the end
+        sides = [-(-s // stride) for s in x.shape[:2]]
+        pad = [max((o - 1) * stride + size - s, 0) for o, s in zip(sides, x.shape[:2], strict=True)]
+        x = np.pad(x, [(p // 2, p - p // 2) for p in pad] + [(0, 0)])
+    rows, columns = (x.shape[0] - size) // stride + 1, (x.shape[1] - size) // stride + 1
+    y = np.zeros((rows, columns, kernel.shape[-1]))
+    for i in range(rows):
+        for j in range(columns):
+            window = x[i * stride : i * stride + size, j * stride : j * stride + size]
+            y[i, j] = np.einsum("hwc,hwcf->f", window, kernel) + bias
+    return y
+
+
+def reference_norm(x, p):
+    centred = x - x.mean(-1, keepdims=True)
+    return centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-6) * p["scale"] + p["bias"]
+
+
+def reference_gelu(x):  # the tanh form of Hendrycks & Gimpel 2016
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+
+
+def reference_attention(x, p, num_heads):
+    D = x.shape[-1]
+    head_dim = D // num_heads
+    out = np.zeros_like(x)
+    for head in range(num_heads):
+        q, k, v = (x @ p["qkv"]["kernel"][:, i, head] + p["qkv"]["bias"][i, head] for i in range(3))
+        scores = q @ k.T / math.sqrt(head_dim)
+        weights = np.exp(scores) / np.exp(scores).sum(-1, keepdims=True)
+        out[:, head * head_dim : (head + 1) * head_dim] = weights @ v
+    return out @ p["out"]["kernel"] + p["out"]["bias"]
+
+
+def reference_model(params, image, words, model):
+    """One example: image [H, W, 1] of 0 to 255, words [n]; returns the logits [11]."""
+    x = image / 255.0
+    stem = params["embeddings_patches"].get("stem", {})
+    for i in range(model.num_conv_layers):
+        conv = stem[f"conv_{i}"]
+        strided = model.stem == "strided"
+        x = reference_convolution(
+            x, conv["kernel"], conv["bias"], 2 if strided else 1, same=strided
+        )
+        if strided:
+            x = reference_norm(x, stem[f"norm_{i}"])
+        x = np.maximum(x, 0)
+    p = model.patch_size
+    patches = []
+    for top in range(0, x.shape[0], p):
+        for left in range(0, x.shape[1], p):
+            pixels = [
+                x[top + r, left + c, ch]
+                for r in range(p) for c in range(p) for ch in range(x.shape[2])
+            ]  # fmt: skip
+            patches.append(pixels)
+    projection = params["embeddings_patches"]["patches"]["projection"]
+    image_tokens = np.array(patches) @ projection["kernel"] + projection["bias"]
+    word_tokens = params["embeddings_words"]["Embed_0"]["embedding"][words]
+    fusion = params["fusion"]
+    x = np.concatenate([fusion["class_token"][0], word_tokens, image_tokens])
+    x = x + fusion["positions"][0]
+    encoder = fusion["encoder"]
+    for i in range(model.num_encoder_layers):
+        block = encoder[f"block_{i}"]
+        x = x + reference_attention(
+            reference_norm(x, block["attention_norm"]), block["attention"], model.num_heads
+        )
+        y = reference_norm(x, block["mlp_norm"]) @ block["mlp_in"]["kernel"]
+        y = reference_gelu(y + block["mlp_in"]["bias"])
+        x = x + y @ block["mlp_out"]["kernel"] + block["mlp_out"]["bias"]
+    summary = reference_norm(x, encoder["norm"])[0]
+    return summary @ params["head"]["kernel"] + params["head"]["bias"]
+
+
+@pytest.mark.parametrize("condition", ["conv", "patch", "strided"])
+def test_the_model_agrees_with_a_reference_in_numpy(condition):
+    config = configuration.thesis()
+    model = config.model
+    model.update({"embedding_dim": 24, "num_heads": 3, "mlp_dim": 40, "num_encoder_layers": 2})
+    if condition == "conv":
+        model.num_conv_layers = 2
+    elif condition == "patch":
+        model.num_conv_layers = 0
+    else:
+        model.update({"stem": "strided", "num_conv_layers": 2, "patch_size": 2})
+    task = Task((2, 2), (8, 8, 1), 10)
+    jax_model = build_model(model, task)
+    params = jax_model.init(jax.random.key(0), example_inputs(task))["params"]
+    # Every parameter away from its initial value, so that each one matters.
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    noisy = [p + 0.1 * jax.random.normal(k, p.shape) for p, k in zip(leaves, keys, strict=True)]
+    params = jax.tree.unflatten(structure, noisy)
+    rng = np.random.default_rng(2)
+    images = rng.integers(0, 256, (3, 16, 16, 1)).astype(np.uint8)
+    words = rng.integers(0, 10, (3, 4)).astype(np.int32)
+    found, _ = jax_model.apply({"params": params}, {"image": images, "words": words})
+    exact = jax.tree.map(lambda p: np.asarray(p, np.float64), params)
+    expected = [
+        reference_model(exact, i.astype(np.float64), w, model)
+        for i, w in zip(images, words, strict=True)
+    ]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_strided_stem_halves_the_image():
+    out = StridedStem(2).init_with_output(jax.random.key(0), jnp.zeros((1, 56, 60, 3)))[0]
+    assert out.shape == (1, 14, 15, 32)
