@@ -59,6 +59,8 @@ def fetch(name: str, directory: Path, url_infos: Mapping[str, Any] | None = None
     for url, info in wanted.items():
         for attempt in range(1, ATTEMPTS + 1):
             try:
+                # The download manager takes minutes to find that nobody answers; this does not.
+                requests.head(url, timeout=20, allow_redirects=True).raise_for_status()
                 with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
                     manager = tfds.download.DownloadManager(
                         download_dir=temporary,

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import math
+import struct
 import zlib
 from pathlib import Path
 
@@ -63,30 +64,27 @@ def read(path: Path) -> np.ndarray:
     try:
         with opener(path, "rb") as file:
             magic = file.read(4)
-            if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] != 0x08 or magic[3] not in (1, 3):
+            if len(magic) < 4 or magic[:3] != b"\0\0\x08" or magic[3] not in (1, 3):
                 raise UserError(
                     f"{path} is not an IDX file of images or labels: it begins with "
                     f"{magic.hex() or 'nothing'}, not 00000801 or 00000803. Fetch it again"
                 )
-            shape = tuple(np.frombuffer(file.read(4 * magic[3]), ">u4").astype(object))
+            sizes = file.read(4 * magic[3])
+            if len(sizes) < 4 * magic[3]:
+                raise UserError(f"{path} is damaged: it ends within its header. Fetch it again")
+            shape = struct.unpack(f">{magic[3]}I", sizes)
             size = math.prod(shape)
-            data = b""
-            if len(shape) == magic[3]:
-                limit = min(size, 1 << 20)  # a header can claim anything: grow with what is there
-                chunks = []
-                left = size + 1  # one byte more than fits shows a file that is too long
-                while left > 0 and (chunk := file.read(min(left, limit or 1))):
-                    chunks.append(chunk)
-                    left -= len(chunk)
-                data = b"".join(chunks)
-            if len(shape) != magic[3] or len(data) != size:
-                what = "more" if len(data) > size else "only"
-                raise UserError(
-                    f"{path} is damaged: its header promises {size:,} bytes, shape "
-                    f"{list(shape)}, but it holds {what} {len(data):,}. Fetch it again"
-                )
+            data = bytearray()  # grows with what is there: a header can claim anything
+            while len(data) <= size and (chunk := file.read(min(size + 1 - len(data), 1 << 20))):
+                data += chunk
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read: {error}. Fetch it again") from error
+    if len(data) != size:
+        found = f"only {len(data):,}" if len(data) < size else "more"
+        raise UserError(
+            f"{path} is damaged: its header promises {size:,} bytes, shape {list(shape)}, but it "
+            f"holds {found}. Fetch it again"
+        )
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 

@@ -4,6 +4,7 @@ Any image classification set whose features are `image` and `label` will do, in 
 format (read through tensorflow_datasets' own data source) or in `tfrecord`, its default.
 """
 
+import json
 import logging
 import re
 import struct
@@ -64,16 +65,18 @@ def _builder(folder: Path) -> Any:
     import tensorflow_datasets as tfds
 
     try:
-        builder = tfds.builder_from_directory(folder)
-        features = builder.info.features
+        described = json.loads((folder / "features.json").read_text(encoding="utf-8"))
+        features = described["featuresDict"]["features"]
+        is_classification = "image" in features and "classLabel" in features.get("label", {})
+        builder = tfds.builder_from_directory(folder) if is_classification else None
     except Exception as error:  # of many kinds: whatever a damaged description raises
         raise UserError(
             f"{folder} cannot be read as a tensorflow_datasets set: {error}. Prepare it again"
         ) from error
-    if not {"image", "label"} <= set(features) or not hasattr(features["label"], "names"):
+    if builder is None:
         raise UserError(
-            f"{folder} is no image classification set: its features are "
-            f"{', '.join(features)}; needed are `image` and `label` (a class label)"
+            f"{folder} is no image classification set: its features are {', '.join(features)}; "
+            "needed are `image` and `label` (a class label)"
         )
     return builder
 
