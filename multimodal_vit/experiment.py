@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -42,12 +42,18 @@ class Experiment:
     optimizer: optax.GradientTransformation
 
     @classmethod
-    def create(cls, config: ConfigDict, splits: Splits | None = None) -> "Experiment":
+    def create(
+        cls,
+        config: ConfigDict,
+        splits: Splits | None = None,
+        devices: Sequence[jax.Device] | None = None,
+    ) -> "Experiment":
         """Checks the configuration, reads the data and builds the model.
 
         Args:
           config: the configuration.
           splits: the data, where it was read already.
+          devices: where to compute; all of them by default.
 
         Raises:
           UserError: whatever is wrong with the configuration or the data.
@@ -56,7 +62,7 @@ class Experiment:
         if splits is None:
             splits = load_splits(config.data.source, config.data.name, config.data.directory)
         task = configuration.make_task(config, splits.train)
-        devices = jax.devices()
+        devices = jax.devices() if devices is None else devices
         configuration.check_with_data(config, task, len(devices))
         mesh = Mesh(np.array(devices), ("data",))
         model = build_model(config.model, task)

@@ -27,6 +27,18 @@ def data_path(*parts: str) -> Path:
     return path
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compile_once(tmp_path_factory):
+    """Programs that several tests use are compiled once in a session, in subprocesses too."""
+    import jax
+
+    cache = str(tmp_path_factory.mktemp("compilation_cache"))
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    jax.config.update("jax_compilation_cache_dir", cache)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
 @pytest.fixture(scope="session")
 def idx_directory() -> Path:
     return data_path("idx")

@@ -1,5 +1,6 @@
 """Metrics from predictions that are written down by hand, and their intervals."""
 
+import jax
 import numpy as np
 import pytest
 from scipy import stats
@@ -80,7 +81,7 @@ def test_predictions_show_every_image_once_in_each_pass(tiny_config, tiny_splits
     from multimodal_vit.experiment import Experiment
 
     tiny_config.evaluation.num_passes = 3
-    experiment = Experiment.create(tiny_config, tiny_splits)
+    experiment = Experiment.create(tiny_config, tiny_splits, jax.devices()[:1])
     predict = experiment.predictor()
     found = predict(experiment.init_state().params, "test")
     assert found.logits.shape == (120, 11)

@@ -1,0 +1,271 @@
+"""The step, the loop and the checkpoints: same numbers on any devices, after any stop."""
+
+import copy
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from conftest import assert_trees_equal
+
+from multimodal_vit import objective, sampler
+from multimodal_vit.data.image_set import split
+from multimodal_vit.errors import UserError
+from multimodal_vit.experiment import Experiment
+from multimodal_vit.train.checkpoint import Checkpoints
+from multimodal_vit.train.loop import train
+from multimodal_vit.train.step import learning_rate_schedule, loss_and_sums, make_optimizer
+from multimodal_vit.train.writer import MetricWriter, read_metrics
+
+
+@pytest.fixture
+def experiment(tiny_config, tiny_splits) -> Experiment:
+    """88 training images in batches of 32: three steps an epoch, the last one not full."""
+    tiny_config.train.num_samples = 4 * 88
+    return Experiment.create(tiny_config, tiny_splits, jax.devices()[:1])
+
+
+def test_one_step_is_what_pmap_gives_on_eight_devices(experiment):
+    """The reference: each of 8 devices takes its rows, gradients are averaged by hand."""
+    batch_size = experiment.config.train.batch_size
+    assert jax.device_count() == 8
+    key = sampler.named_key(jax.random.key(experiment.config.seed), "train")
+    config = copy.deepcopy(experiment.config)
+    config.model.dropout_rate = 0.0  # under pmap each device would draw its own mask
+    experiment = Experiment.create(config, experiment.splits, jax.devices())
+    state, data = experiment.init_state(), experiment.train_data()
+    order = experiment.epoch_order(0)
+
+    base, weight = sampler.base_images(order, 0, batch_size, len(data.labels))
+    batch_key = jax.random.fold_in(sampler.named_key(key, "batch"), 0)
+    batch = sampler.sample_batch(batch_key, data.images, data.labels, base, weight, experiment.task)
+    shards = jax.tree.map(lambda x: np.asarray(x).reshape(8, -1, *x.shape[1:]), batch)
+
+    def pmapped(params, opt_state, shard):
+        gradient = jax.grad(lambda p: loss_and_sums(
+            p, experiment.model, "binary_cross_entropy", shard, jax.random.key(0))[0]
+        )(params)  # fmt: skip
+        gradient = jax.lax.pmean(gradient, "devices")
+        updates, _ = experiment.optimizer.update(gradient, opt_state, params)
+        return optax.apply_updates(params, updates)
+
+    reference = jax.pmap(pmapped, axis_name="devices", in_axes=(None, None, 0))(
+        jax.device_get(state.params), jax.device_get(state.opt_state), shards
+    )
+    found = jax.jit(experiment.train_step())(state, data, order)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a[0], b, atol=1e-6), reference, found.params
+    )
+
+
+@pytest.mark.parametrize("devices", [2, 4, 8])
+def test_the_loss_curve_is_the_same_on_any_number_of_devices(tiny_config, tiny_splits, devices):
+    def losses(count):
+        experiment = Experiment.create(tiny_config, tiny_splits, jax.devices()[:count])
+        state, data = experiment.init_state(), experiment.train_data()
+        step = jax.jit(experiment.train_step())
+        found = []
+        for _ in range(6):
+            order = experiment.epoch_order(int(state.step) // experiment.steps_per_epoch)
+            before = state.sums["loss"]
+            state = step(state, data, order)
+            found.append(float(state.sums["loss"] - before))
+        return found
+
+    np.testing.assert_allclose(losses(devices), losses(1), rtol=1e-5)
+
+
+def final_state(experiment, workdir):
+    checkpoints = Checkpoints(workdir / "checkpoints", read_only=True)
+    step = checkpoints.latest_step()
+    state, progress = checkpoints.restore(step, experiment.abstract_state())
+    checkpoints.close()
+    return jax.device_get(state), progress
+
+
+class StopAfter:
+    """Asks to stop once so many dispatches were made."""
+
+    def __init__(self, dispatches: int) -> None:
+        self.left = dispatches
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+def test_two_epochs_stopped_and_resumed_to_four_are_four_epochs_straight(experiment, tmp_path):
+    """Bitwise: parameters, optimizer, and the metrics file, without gap or duplicate."""
+    for name in ("straight", "stopped"):
+        (tmp_path / name).mkdir()
+    outcome = train(experiment, tmp_path / "straight")
+    assert (outcome.finished, outcome.step) == (True, 12)
+
+    def two_epochs_are_done() -> bool:
+        rows = read_metrics(tmp_path / "stopped/metrics.jsonl")
+        return any(row["split"] == "validation" and row["step"] == 6 for row in rows)
+
+    outcome = train(experiment, tmp_path / "stopped", should_stop=two_epochs_are_done)
+    assert not outcome.finished
+    assert outcome.step < 12
+    outcome = train(experiment, tmp_path / "stopped")
+    assert (outcome.finished, outcome.step) == (True, 12)
+
+    straight, _ = final_state(experiment, tmp_path / "straight")
+    stopped, _ = final_state(experiment, tmp_path / "stopped")
+    assert_trees_equal(straight, stopped)
+    assert read_metrics(tmp_path / "straight/metrics.jsonl") == read_metrics(
+        tmp_path / "stopped/metrics.jsonl"
+    )
+
+
+@pytest.mark.parametrize("dispatches", [0, 1, 3])
+def test_a_stop_within_an_epoch_changes_nothing_either(experiment, tmp_path, dispatches):
+    experiment.config.train.log_every_steps = 5  # the sums of an unfinished log line are kept too
+    for name in ("straight", "stopped"):
+        (tmp_path / name).mkdir()
+    train(experiment, tmp_path / "straight")
+    assert not train(experiment, tmp_path / "stopped", should_stop=StopAfter(dispatches)).finished
+    train(experiment, tmp_path / "stopped")
+    assert_trees_equal(
+        final_state(experiment, tmp_path / "straight")[0],
+        final_state(experiment, tmp_path / "stopped")[0],
+    )
+    rows = [read_metrics(tmp_path / name / "metrics.jsonl") for name in ("straight", "stopped")]
+    assert rows[0] == rows[1]
+    assert [r["step"] for r in rows[0] if r["split"] == "train"] == [5, 10, 12]
+    assert [r["step"] for r in rows[0] if r["split"] == "validation"] == [3, 6, 9, 12]
+
+
+def test_training_stops_when_the_validation_loss_no_longer_falls(experiment, tmp_path):
+    experiment.config.train.patience = 3
+    # Uphill: the first validation stays the best.
+    rising = dataclasses.replace(experiment, optimizer=optax.sgd(-1.0))
+    outcome = train(rising, tmp_path)
+    assert outcome.progress.best_step == 3
+    assert outcome.progress.validations_without_gain == 3
+    assert outcome.finished
+    assert outcome.step == 12
+    checkpoints = Checkpoints(tmp_path / "checkpoints", read_only=True)
+    assert (checkpoints.best_step(), checkpoints.latest_step()) == (3, 12)
+    assert train(rising, tmp_path).step == 12  # started again: still over
+
+
+def test_a_run_does_not_continue_on_other_data(experiment, tmp_path, digits):
+    train(experiment, tmp_path, should_stop=StopAfter(1))
+    other = split(digits.train[100:196], digits.test[:40], "other digits")
+    with pytest.raises(UserError, match="trained on other data than other digits"):
+        train(dataclasses.replace(experiment, splits=other), tmp_path)
+
+
+def test_the_loss_falls(tiny_config, tiny_splits, tmp_path):
+    tiny_config.train.num_samples = 88 * 20
+    tiny_config.train.epochs_per_validation = 10
+    experiment = Experiment.create(tiny_config, tiny_splits, jax.devices()[:1])
+    outcome = train(experiment, tmp_path)
+    rows = [row for row in read_metrics(tmp_path / "metrics.jsonl") if row["split"] == "train"]
+    assert outcome.step == 60
+    assert rows[-1]["loss"] < 0.9 * rows[0]["loss"]
+    assert rows[-1]["samples"] == 88 * 20
+    assert all(np.isfinite(row["gradient_norm"]) for row in rows)
+
+
+# ---- optimizer and objective ----
+
+
+def test_the_schedule_warms_up_and_decays(tiny_config):
+    tiny_config.train.update({"learning_rate": 0.5, "warmup_steps": 10})
+    constant = learning_rate_schedule(tiny_config.train, 100)
+    tiny_config.train.schedule = "constant"
+    constant = learning_rate_schedule(tiny_config.train, 100)
+    assert [float(constant(s)) for s in (0, 5, 10, 99)] == pytest.approx([0, 0.25, 0.5, 0.5])
+    tiny_config.train.schedule = "cosine"
+    cosine = learning_rate_schedule(tiny_config.train, 110)
+    assert [float(cosine(s)) for s in (0, 10, 60, 110)] == pytest.approx([0, 0.5, 0.25, 0])
+    tiny_config.train.warmup_steps = 0
+    assert float(learning_rate_schedule(tiny_config.train, 100)(0)) == 0.5
+
+
+def test_weight_decay_spares_biases_and_norms(tiny_config):
+    tiny_config.train.update({"weight_decay": 0.1, "gradient_clip": 0.0, "warmup_steps": 0})
+    optimizer = make_optimizer(tiny_config.train, 10)
+    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+    zero = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = optimizer.update(zero, optimizer.init(params), params)
+    assert (updates["kernel"] < 0).all()
+    assert (updates["bias"] == 0).all()
+
+
+def test_without_extras_the_optimizer_is_plain_adam(tiny_config):
+    tiny_config.train.update(
+        {"gradient_clip": 0.0, "warmup_steps": 0, "schedule": "constant", "learning_rate": 0.01}
+    )
+    ours, plain = make_optimizer(tiny_config.train, 10), optax.adam(0.01)
+    params = {"kernel": jnp.ones((3, 2))}
+    states = [ours.init(params), plain.init(params)]
+    for step in range(3):
+        gradient = {"kernel": jnp.arange(6.0).reshape(3, 2) - step}
+        (u, states[0]), (v, states[1]) = (
+            o.update(gradient, s, params) for o, s in zip((ours, plain), states, strict=True)
+        )
+        np.testing.assert_allclose(u["kernel"], v["kernel"], rtol=1e-6)
+
+
+def batch_of(match, classes) -> sampler.Batch:
+    zeros = jnp.zeros((len(match), 4), jnp.int32)
+    weight = jnp.array([1.0] * (len(match) - 1) + [0.0])
+    return sampler.Batch({}, zeros, jnp.array(match), jnp.array(classes), zeros > 0, weight)
+
+
+@pytest.mark.parametrize("units", [1, 2])
+def test_the_loss_is_binary_cross_entropy_averaged_over_the_outputs(units):
+    rng = np.random.default_rng(0)
+    match, classes = rng.random(6) < 0.5, rng.random((6, 10)) < 0.4
+    logits = rng.normal(size=(6, units + 10))
+    target = np.concatenate(
+        [np.stack([match, ~match], 1)[:, :units], classes], axis=1
+    ).astype(float)  # fmt: skip
+    p = 1 / (1 + np.exp(-logits))
+    expected = -(target * np.log(p) + (1 - target) * np.log(1 - p)).mean(axis=1)
+    found = objective.binary_cross_entropy(jnp.array(logits), {}, batch_of(match, classes))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_filling_rows_do_not_count():
+    match, classes = [True, False, True], np.zeros((3, 10), bool)
+    logits = jnp.full((3, 11), -1.0)
+    sums = objective.metric_sums(jnp.array([1.0, 2.0, 100.0]), logits, batch_of(match, classes))
+    assert {k: float(v) for k, v in sums.items()} == {
+        "weight": 2, "loss": 3, "match_accuracy": 1, "class_accuracy": 2,
+    }  # fmt: skip
+
+
+# ---- the metrics file ----
+
+
+def test_a_reopened_metrics_file_has_no_gap_and_no_duplicate(tmp_path):
+    with MetricWriter(tmp_path, 0) as writer:
+        for step in (10, 20, 30):
+            writer.write("train", step, step * 2, {"loss": 1 / step})
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"split": "train", "step": 40, "lo')  # a process died while writing
+    with MetricWriter(tmp_path, 20) as writer:
+        writer.write("train", 30, 60, {"loss": 0.5})
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["step"], row["loss"]) for row in rows] == [(10, 0.1), (20, 0.05), (30, 0.5)]
+
+
+def test_metrics_are_tensorboard_events_too(tmp_path):
+    from tensorboardX.proto.event_pb2 import Event
+
+    from multimodal_vit.data.prepared import _tfrecords
+
+    with MetricWriter(tmp_path, 0) as writer:
+        writer.write("train", 10, 20, {"loss": 0.25, "nested": {"a": 1}})
+    (path,) = (tmp_path / "tensorboard").iterdir()
+    events = [Event.FromString(record) for record in _tfrecords(path)]
+    found = {(e.step, v.tag): v.simple_value for e in events for v in e.summary.value}
+    assert found == {(10, "train/loss"): 0.25}
