@@ -75,13 +75,13 @@ def small() -> ConfigDict:
     config.model.stem = "strided"
     config.model.num_conv_layers = 2
     config.model.patch_size = 7
-    config.model.embedding_dim = 64
-    config.model.num_encoder_layers = 2
-    config.model.mlp_dim = 256
-    config.model.dropout_rate = 0.0
-    config.train.num_samples = 440_000
-    config.train.learning_rate = 2e-3
+    config.model.embedding_dim = 128
+    config.model.num_encoder_layers = 3
+    config.model.mlp_dim = 512
+    config.train.num_samples = 330_000
+    config.train.learning_rate = 1e-3
     config.train.warmup_steps = 200
+    config.train.weight_decay = 0.05
     config.train.schedule = "cosine"
     return config
 
@@ -257,13 +257,12 @@ def load(path: Path) -> ConfigDict:
         raise UserError(f"{path} has format version {version}; this program reads {FORMAT_VERSION}")
     config = thesis()
     try:
-        with config.unlocked():
-            config.update(fields)
+        config.lock().update(fields)
         config.task.grid = tuple(config.task.grid)
         config.model.modalities = tuple(config.model.modalities)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise UserError(f"{path} is not a configuration of this program: {error}") from error
-    return config
+    return config.unlock()
 
 
 # Where the data lies and how often a line is written do not change what is computed.

@@ -24,6 +24,7 @@ from multimodal_vit.train.step import TrainState, make_train_steps, mean_metrics
 from multimodal_vit.train.writer import MetricWriter
 
 SECONDS_PER_DISPATCH = 1.0  # so that a signal or a person need not wait long
+SECONDS_BEFORE_FORECAST = 2.0  # of steps: a single one tells little
 SLOW_RUN_SECONDS = 3600.0  # beyond this a CPU run names the preset for two cores
 
 
@@ -146,7 +147,8 @@ class _Loop:
         self.seconds_before = progress.train_seconds
         self.began = self.timed_until = time.monotonic()
         self.timed_step: int | None = None  # of the last dispatch that was seen to end
-        self.compile_seconds = 0.0
+        self.compile_seconds = self.timed_seconds = 0.0
+        self.said_when_it_ends = False
         self.seconds_per_step: float | None = None
         # Dispatches that the device may still be computing: the step each ends at, a token that is
         # ready when it has ended, and the metric sums where a log line is due.
@@ -212,9 +214,9 @@ class _Loop:
                 num_steps = step - self.timed_step
                 self.progress.step_seconds += seconds
                 self.progress.timed_steps += num_steps
-                first_time = self.seconds_per_step is None
                 self.seconds_per_step = seconds / num_steps
-                if first_time:
+                self.timed_seconds += seconds
+                if not self.said_when_it_ends and self.timed_seconds >= SECONDS_BEFORE_FORECAST:
                     self._say_when_it_ends(step)
             self.timed_step = step
             loss = None
@@ -226,6 +228,7 @@ class _Loop:
                 self.display.update(step, loss, self.seconds_per_step)
 
     def _say_when_it_ends(self, step: int) -> None:
+        self.said_when_it_ends = True
         left = (self.experiment.total_steps - step) * self.seconds_per_step
         self.display.line(
             f"First step {self.compile_seconds:.0f} s (compilation), then "

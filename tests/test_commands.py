@@ -1,0 +1,244 @@
+"""The command line as it is used: subprocesses, real files, exit codes, signals."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT, command_environment, data_path, run_command
+from PIL import Image
+
+from multimodal_vit import main as main_module
+from multimodal_vit.train.writer import read_metrics
+
+DIGITS = f"--config={ROOT / 'configs' / 'digits_conv.py'}"
+TINY = [
+    DIGITS,
+    "--config.model.embedding_dim=16",
+    "--config.model.num_encoder_layers=1",
+    "--config.model.mlp_dim=32",
+    "--config.model.patch_size=14",
+    "--config.train.num_samples=2824",  # two epochs
+    "--config.train.batch_size=64",
+    "--config.train.epochs_per_validation=1",
+    "--config.train.log_every_steps=10",
+    "--config.evaluation.num_passes=1",
+]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder in which a tiny run was trained to its end, and what the command said."""
+    folder = tmp_path_factory.mktemp("project")
+    return folder, run_command(*TINY, cwd=folder)
+
+
+def test_training_ends_in_a_table_results_and_pictures(finished):
+    folder, done = finished
+    assert done.returncode == 0, done.stderr
+    workdir = folder / "runs" / "digits_conv"  # the default: runs/<config name>
+    for text in ("1,412 / 128 / 257", "examples/s", "true/false accuracy", "per-class accuracy"):
+        assert text in done.stdout
+    results = json.loads((workdir / "results.json").read_text())
+    assert results["config_name"] == "digits_conv"
+    assert results["samples_seen"] == 2824
+    assert results["train_seconds"] > 0
+    assert results["examples_per_second"] > 0
+    for name in ("match_accuracy", "class_accuracy", "class_exact_match", "loss"):
+        low, high = results["test"]["intervals"][name]
+        assert low <= results["test"][name] <= high
+    assert 0.3 < results["test"]["match_accuracy"] < 1
+    assert f"{results['test']['match_accuracy']:.2%}" in done.stdout
+    rows = read_metrics(workdir / "metrics.jsonl")
+    assert [r["step"] for r in rows if r["split"] == "validation"] == [23, 46]
+    for picture in ("samples.png", "curves.png"):
+        with Image.open(workdir / picture) as image:
+            assert min(image.size) > 300
+            assert len(image.convert("L").getcolors()) > 20
+    assert any((workdir / "tensorboard").iterdir())
+    assert "Traceback" not in done.stderr
+
+
+def test_a_finished_run_started_again_shows_its_results(finished):
+    folder, first = finished
+    done = run_command(*TINY, cwd=folder)
+    assert done.returncode == 0
+    assert "is finished" in done.stdout
+    assert first.stdout[first.stdout.index("┏") : first.stdout.index("└")] in done.stdout
+
+
+def test_a_different_config_in_the_same_workdir_is_refused_and_the_fields_named(finished):
+    folder, _ = finished
+    before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
+    done = run_command(*TINY, "--config.train.batch_size=32", "--config.seed=7", cwd=folder)
+    assert done.returncode == 2
+    assert "train.batch_size: 64 there, 32 given" in done.stderr
+    assert "seed: 0 there, 7 given" in done.stderr
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
+
+
+def test_evaluate_reports_the_same_from_the_workdir_alone(finished, tmp_path):
+    folder, _ = finished
+    shutil.copytree(folder / "runs" / "digits_conv", tmp_path / "moved")
+    done = run_command("--mode=evaluate", "--workdir=moved", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "true/false accuracy" in done.stdout
+    found = json.loads((tmp_path / "moved" / "evaluation.json").read_text())
+    results = json.loads((tmp_path / "moved" / "results.json").read_text())
+    assert found["test"] == results["test"]
+    assert found["best_step"] == results["best_step"]
+
+
+def test_evaluate_on_other_devices_gives_the_same_accuracy(finished):
+    """256 pairs a batch cannot be shared by 3 devices, but by 2."""
+    folder, _ = finished
+    done = run_command(
+        "--mode=evaluate", "--workdir=runs/digits_conv", cwd=folder, devices=2
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    workdir = folder / "runs" / "digits_conv"
+    found = json.loads((workdir / "evaluation.json").read_text())["test"]
+    results = json.loads((workdir / "results.json").read_text())["test"]
+    assert found["match_accuracy"] == pytest.approx(results["match_accuracy"], abs=0.01)
+    assert found["loss"] == pytest.approx(results["loss"], rel=1e-4)
+
+
+def test_sample_writes_a_sheet(tmp_path):
+    done = run_command("--mode=sample", DIGITS, "--workdir=sheet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "sheet/samples.png" in done.stdout
+    with Image.open(tmp_path / "sheet" / "samples.png") as image:
+        assert min(image.size) > 600
+
+
+@pytest.mark.parametrize(
+    ("which", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
+)
+def test_a_run_that_is_stopped_continues_to_the_same_numbers(finished, tmp_path, which, code):
+    budget = "--config.train.num_samples=28240"  # twenty epochs: time to send a signal
+    process = subprocess.Popen(
+        [sys.executable, "-m", "multimodal_vit.main", *TINY, budget, "--workdir=stopped"],
+        cwd=tmp_path, env=command_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    metrics = tmp_path / "stopped" / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and metrics.read_text().count("\n") > 2):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(which)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    stopped_at = int(re.search(r"Stopped at step (\d+)", out)[1])
+    assert stopped_at < 460
+    again = run_command(*TINY, budget, "--workdir=stopped", cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert f"Continuing from step {stopped_at} of 460" in again.stdout
+    straight = run_command(*TINY, budget, "--workdir=straight", cwd=tmp_path)
+    assert straight.returncode == 0
+    assert read_metrics(metrics) == read_metrics(tmp_path / "straight" / "metrics.jsonl")
+    tests = [
+        json.loads((tmp_path / name / "results.json").read_text())["test"]
+        for name in ("stopped", "straight")
+    ]
+    assert tests[0] == tests[1]
+
+
+def test_neither_tensorflow_nor_torch_is_needed(tmp_path):
+    """Both names are made impossible to import, as on a machine without them."""
+    code = (
+        "import sys\n"
+        "for name in ('tensorflow', 'torch', 'torchvision', 'keras'): sys.modules[name] = None\n"
+        "from multimodal_vit.main import main\n"
+        f"sys.exit(main(['main', {DIGITS!r}, '--mode=sample', '--workdir=sheet']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=command_environment(),
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.data
+def test_the_thesis_size_on_a_cpu_says_when_it_ends_and_names_the_small_preset(tmp_path):
+    directory = data_path("idx")
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "multimodal_vit.main",
+         f"--config={ROOT / 'configs' / 'mnist_patch.py'}", "--config.train.batch_size=4",
+         f"--config.data.directory={directory}", "--workdir=thesis"],
+        cwd=tmp_path, env=command_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    said = ""
+    for line in process.stdout:
+        said += line
+        if "two cores" in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=120)
+    assert re.search(r"examples/s: about [\d.]+ (h|days) for", said), said
+    assert "mnist_patch.py:small" in said
+    assert process.returncode == 0
+
+
+# ---- mistakes: one line on stderr that says what, why and what to do; exit code 2 ----
+
+BAD = {
+    "no config": ([], "no experiment is named"),
+    "missing config": (["--config=configs/nothing.py"], "there is no configuration file"),
+    "unknown preset": ([DIGITS + ":tiny"], "there are: thesis, small"),
+    "unknown field": ([DIGITS, "--config.train.bach_size=3"], "batch_size"),
+    "unknown group": ([DIGITS, "--config.trian.batch_size=3"], "train"),
+    "wrong type": ([DIGITS, "--config.train.batch_size=many"], "batch_size"),
+    "out of range": ([DIGITS, "--config.train.batch_size=0"], "must be at least 1"),
+    "impossible shape": ([DIGITS, "--config.model.patch_size=5"], "these patch sizes: 1, 2, 7, 14"),
+    "unknown mode": ([DIGITS, "--mode=trian"], "train"),
+    "unknown flag": ([DIGITS, "--workdri=x"], "workdir"),
+    "stray word": ([DIGITS, "train"], "not a flag: 'train'"),
+    "missing data": (
+        [DIGITS, "--config.data.source=auto", "--config.data.name=letters"],
+        "no data set 'letters'",
+    ),
+    "nothing to evaluate": (["--mode=evaluate", "--workdir=nowhere"], "holds no run"),
+    "workdir is a file": ([DIGITS, "--workdir=file"], "is a file"),
+    "workdir of others": ([DIGITS, "--workdir=full"], "holds other files"),
+    "workdir below a file": ([DIGITS, "--workdir=file/run"], "cannot be written"),
+    "config raises": (["--config=raises.py"], "the way out is left"),
+    "config without get_config": (["--config=empty.py"], "get_config"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input_ends_in_one_clear_line_and_writes_nothing(what, tmp_path, monkeypatch, capsys):
+    arguments, message = BAD[what]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "data"))
+    (tmp_path / "file").write_text("")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.doc").write_text("")
+    (tmp_path / "raises.py").write_text(
+        "def get_config():\n    raise ValueError('the way out is left')"
+    )
+    (tmp_path / "empty.py").write_text("")
+    before = sorted(tmp_path.rglob("*"))
+    assert main_module.main(["main", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert message in said
+    assert said.count("\n") == 1
+    after = [path for path in sorted(tmp_path.rglob("*")) if "__pycache__" not in path.parts]
+    assert after == before
+
+
+def test_a_mistake_on_the_real_command_line_has_no_traceback(tmp_path):
+    done = run_command(DIGITS, "--config.train.bach_size=3", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
