@@ -63,7 +63,7 @@ def thesis() -> ConfigDict:
     config.train.log_every_steps = 100
 
     config.evaluation = ConfigDict()
-    config.evaluation.batch_size = 250
+    config.evaluation.batch_size = 256
     config.evaluation.num_passes = 1  # how often each image of a split is a base image
     config.evaluation.seed = 0  # the same pairs for every model
     return config

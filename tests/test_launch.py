@@ -25,9 +25,7 @@ def launch(tmp_path, *arguments, script="local.sh", **more):
 
 
 def test_local_trains_on_as_many_virtual_devices_as_asked_for(tmp_path):
-    done = launch(
-        tmp_path, "--cpu-devices", "4", *TINY, "--config.evaluation.batch_size=64", "--workdir=run"
-    )  # fmt: skip
+    done = launch(tmp_path, "--cpu-devices", "4", *TINY, "--workdir=run")
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["versions"]["devices"].startswith("4 × cpu")
@@ -37,7 +35,7 @@ def test_local_reports_a_batch_that_the_devices_cannot_share(tmp_path):
     done = launch(tmp_path, "--cpu-devices", "3", *TINY)
     assert done.returncode == 2
     assert "train.batch_size=64 cannot be shared equally by 3 devices" in done.stderr
-    assert "evaluation.batch_size=250 cannot be shared equally by 3 devices" in done.stderr
+    assert "evaluation.batch_size=256 cannot be shared equally by 3 devices" in done.stderr
 
 
 def test_a_dry_run_only_says_what_it_would_run(tmp_path):

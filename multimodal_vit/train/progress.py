@@ -28,6 +28,7 @@ class ProgressDisplay:
         self._batch_size = batch_size
         self._total = total_steps
         self._next_line = time.monotonic()
+        self._loss = ""
         self.best = "no validation yet"
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("step {task.completed}/{task.total}"),
@@ -43,8 +44,9 @@ class ProgressDisplay:
         """Shows where the run is; in a file at most one line in ten seconds."""
         left = duration((self._total - step) * seconds_per_step)
         rate = self._batch_size / seconds_per_step
-        shown = "" if loss is None else f"loss {loss:.4f}, "
-        text = f"{shown}{rate:,.0f} examples/s, {left} left, {self.best}"
+        if loss is not None:
+            self._loss = f"loss {loss:.4f}, "
+        text = f"{self._loss}{rate:,.0f} examples/s, {left} left, {self.best}"
         self._bar.update(self._task, completed=step, description=text)
         if not self._console.is_terminal and time.monotonic() >= self._next_line:
             self.line(f"step {step}/{self._total}: {text}")
