@@ -11,8 +11,8 @@ from ml_collections import ConfigDict
 from multimodal_vit.config import preset
 
 
-def get_config(name: str = "small") -> ConfigDict:
-    config = preset(name)
+def get_config() -> ConfigDict:
+    config = preset("small")
     config.data.source = "digits"
     config.data.name = "digits"
     config.train.num_samples = 150_000

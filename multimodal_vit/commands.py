@@ -22,7 +22,7 @@ from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.loop import train
 from multimodal_vit.train.progress import duration
 from multimodal_vit.train.writer import read_metrics
-from multimodal_vit.workdir import Workdir
+from multimodal_vit.workdir import SAMPLES, Workdir
 
 SHEET_EXAMPLES = 16
 
@@ -44,7 +44,7 @@ def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint:
     experiment = Experiment.create(config)
     workdir.begin(config)
     _describe(experiment, workdir, console)
-    _draw_samples(experiment, workdir.path / "samples.png")
+    _draw_samples(experiment, workdir.path / SAMPLES)
     with stop_on_signal() as received:
         outcome = train(experiment, workdir.path, console, lambda: bool(received), slow_hint)
     if not outcome.finished:
@@ -114,8 +114,8 @@ def run_sample(config: ConfigDict, workdir: Workdir, console: Console) -> int:
     """
     workdir.check(config)
     experiment = Experiment.create(config)
-    workdir.begin(config)
-    path = workdir.path / "samples.png"
+    workdir.make_folder()
+    path = workdir.path / SAMPLES
     _draw_samples(experiment, path)
     console.print(f"{SHEET_EXAMPLES} examples of the task in {path}", highlight=False)
     return 0

@@ -79,7 +79,7 @@ def _parse(values: flags.FlagValues, argv: list[str]) -> ConfigDict | None:
     Raises:
       UserError: whatever is wrong with the flags or the configuration file.
     """
-    given = next((a.split("=", 1)[1] for a in argv if a.startswith("--config=")), "")
+    given = _config_argument(argv)
     file = Path(given.partition(":")[0])
     if given and not file.is_file():
         known = ", ".join(sorted(str(p) for p in Path("configs").glob("*.py")))
@@ -89,13 +89,18 @@ def _parse(values: flags.FlagValues, argv: list[str]) -> ConfigDict | None:
     try:
         rest = values(argv)[1:]
         config = values.config
-    except UserError:
-        raise
+    except UserError as error:
+        raise UserError(f"{given}: {error}") from error
     except flags.Error as error:
-        raise UserError(" ".join(str(error).split())) from error
+        text = str(error).strip()
+        if "Traceback" in text:  # the configuration file raised: its last line says why
+            reason = text.splitlines()[-1].removeprefix("multimodal_vit.errors.UserError: ")
+            raise UserError(f"{given}: {reason}") from error
+        raise UserError(" ".join(text.split())) from error
     except Exception as error:  # a configuration file is a program: it can raise anything
-        reason = " ".join(str(error).strip("'\"").split())
-        raise UserError(f"the configuration cannot be used: {reason}") from error
+        # ml_collections raises a KeyError whose text is quoted twice.
+        reason = str(error).strip("'\"").replace("\\n", " ").replace("\\", "")
+        raise UserError(f"the configuration cannot be used: {' '.join(reason.split())}") from error
     if rest:
         raise UserError(f"not a flag: {rest[0]!r}; flags are written --name=value")
     if config is not None:
@@ -104,8 +109,17 @@ def _parse(values: flags.FlagValues, argv: list[str]) -> ConfigDict | None:
     return config
 
 
+def _config_argument(argv: list[str]) -> str:
+    """The value of --config, or "": FILE or FILE:PRESET."""
+    for i, argument in enumerate(argv):
+        name, equals, value = argument.partition("=")
+        if name in ("--config", "-config"):
+            return value if equals else "".join(argv[i + 1 : i + 2])
+    return ""
+
+
 def _slow_hint(argv: list[str]) -> str:
-    given = next(a.split("=", 1)[1] for a in argv if a.startswith("--config="))
+    given = _config_argument(argv)
     file, _, preset = given.partition(":")
     if preset == "small":
         return ""

@@ -18,6 +18,8 @@ from ml_collections import ConfigDict
 from multimodal_vit import config as configuration
 from multimodal_vit.errors import UserError
 
+SAMPLES = "samples.png"
+
 
 class Workdir:
     """A run's folder.
@@ -50,7 +52,7 @@ class Workdir:
         elif self.path.exists():
             if not self.path.is_dir():
                 raise UserError(f"--workdir={self.path} is a file; name a folder")
-            if any(self.path.iterdir()):
+            if any(entry.name != SAMPLES for entry in self.path.iterdir()):
                 raise UserError(
                     f"--workdir={self.path} holds other files and no run (no config.json); name a "
                     "new or empty folder"
@@ -71,16 +73,30 @@ class Workdir:
           UserError: as `check`, and where the folder cannot be written.
         """
         self.check(config)
+        self.make_folder()
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
             if not self.config_path.exists():
                 temporary = self.path / "config.json.tmp"
                 configuration.save(config, temporary)
                 temporary.replace(self.config_path)
         except OSError as error:
-            raise UserError(
-                f"--workdir={self.path} cannot be written ({error.strerror}); name another folder"
-            ) from error
+            raise self._unwritable(error) from error
+
+    def make_folder(self) -> None:
+        """Makes the folder.
+
+        Raises:
+          UserError: it cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from error
+
+    def _unwritable(self, error: OSError) -> UserError:
+        return UserError(
+            f"--workdir={self.path} cannot be written ({error.strerror}); name another folder"
+        )
 
     def saved_config(self) -> ConfigDict:
         """The configuration of the run that is here.

@@ -147,6 +147,16 @@ def test_a_run_that_is_stopped_continues_to_the_same_numbers(finished, tmp_path,
     assert tests[0] == tests[1]
 
 
+def test_a_sheet_does_not_bind_the_run_that_follows(tmp_path):
+    done = run_command("--mode=sample", DIGITS, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = run_command(*TINY, "--config.train.num_samples=1412", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = run_command("--mode=sample", DIGITS, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "model.embedding_dim: 16 there, 128 given" in done.stderr
+
+
 def test_neither_tensorflow_nor_torch_is_needed(tmp_path):
     """Both names are made impossible to import, as on a machine without them."""
     code = (
@@ -193,7 +203,11 @@ def test_the_thesis_size_on_a_cpu_says_when_it_ends_and_names_the_small_preset(t
 BAD = {
     "no config": ([], "no experiment is named"),
     "missing config": (["--config=configs/nothing.py"], "there is no configuration file"),
-    "unknown preset": ([DIGITS + ":tiny"], "there are: thesis, small"),
+    "unknown preset": (
+        [f"--config={ROOT / 'configs' / 'mnist_conv.py'}:tiny"],
+        "there are: thesis, small",
+    ),
+    "no presets": ([DIGITS + ":small"], "digits_conv.py"),
     "unknown field": ([DIGITS, "--config.train.bach_size=3"], "batch_size"),
     "unknown group": ([DIGITS, "--config.trian.batch_size=3"], "train"),
     "wrong type": ([DIGITS, "--config.train.batch_size=many"], "batch_size"),
@@ -233,6 +247,7 @@ def test_bad_input_ends_in_one_clear_line_and_writes_nothing(what, tmp_path, mon
     assert said.startswith("error: ")
     assert message in said
     assert said.count("\n") == 1
+    assert "Traceback" not in said
     after = [path for path in sorted(tmp_path.rglob("*")) if "__pycache__" not in path.parts]
     assert after == before
 
