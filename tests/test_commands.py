@@ -241,6 +241,7 @@ def test_bad_input_ends_in_one_clear_line_and_writes_nothing(what, tmp_path, mon
         "def get_config():\n    raise ValueError('the way out is left')"
     )
     (tmp_path / "empty.py").write_text("")
+    sys.modules.pop("config_config", None)  # ml_collections' name for the last configuration
     before = sorted(tmp_path.rglob("*"))
     assert main_module.main(["main", *arguments]) == 2
     said = capsys.readouterr().err

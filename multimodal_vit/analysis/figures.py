@@ -33,7 +33,7 @@ def sample_sheet(
     words, labels = np.asarray(batch.inputs["words"]), np.asarray(batch.labels)
     rows = -(-len(images) // columns)
     ratio = images.shape[1] / images.shape[2]
-    figure = Figure(figsize=(3.1 * columns, (2.6 * ratio + 0.95) * rows), layout="constrained")
+    figure = Figure(figsize=(3.1 * columns, (3.0 * ratio + 1.2) * rows), layout="constrained")
     for axes, image, text, shown in zip(
         figure.subplots(rows, columns, squeeze=False).flat, images, words, labels, strict=False
     ):
@@ -48,11 +48,9 @@ def sample_sheet(
             for word, label in zip(text, shown, strict=True)
             if word != label
         ]
-        axes.set_title(
-            _lines([class_names[word] for word in text]), fontsize=10, color="black", pad=5
-        )
+        axes.set_title(_text([class_names[word] for word in text], grid[1]), fontsize=10, pad=5)
         axes.set_xlabel(
-            "true" if is_true else "false: " + _lines(wrong, ", "),
+            "true" if is_true else "false: " + _text(wrong, 1),
             fontsize=9,
             color=BLUE if is_true else RED,
         )
@@ -63,14 +61,13 @@ def sample_sheet(
     figure.savefig(path, dpi=110)
 
 
-def _lines(parts: list[str], separator: str = "  ") -> str:
-    """Parts joined, in several lines where they are long."""
-    lines = [""]
-    for part in parts:
-        if lines[-1] and len(lines[-1]) + len(part) > 30:
-            lines.append("")
-        lines[-1] += (separator if lines[-1] else "") + part
-    return "\n".join(lines)
+def _text(parts: list[str], in_line: int) -> str:
+    """Parts with commas, in one line where they are short, else so many in each line."""
+    whole = ", ".join(parts)
+    if len(whole) <= 30:
+        return whole
+    lines = [", ".join(parts[i : i + in_line]) for i in range(0, len(parts), in_line)]
+    return ",\n".join(lines)
 
 
 def curves(rows: list[dict[str, Any]], title: str, path: Path) -> None:
