@@ -1,6 +1,6 @@
 """The embedded default: the 1,797 digits inside scikit-learn. No download, under two minutes.
 
-The `small` model of `mnist_conv.py` with a budget for 1,412 training images. It shows that
+Half the width of `mnist_conv.py:small`, and a budget for 1,412 training images. It shows that
 everything works; its accuracy says nothing about the thesis.
 
     python -m multimodal_vit.main --config=configs/digits_conv.py
@@ -15,7 +15,11 @@ def get_config() -> ConfigDict:
     config = preset("small")
     config.data.source = "digits"
     config.data.name = "digits"
+    config.model.embedding_dim = 64
+    config.model.num_encoder_layers = 2
+    config.model.mlp_dim = 256
     config.train.num_samples = 150_000
+    config.train.learning_rate = 2e-3
     config.train.epochs_per_validation = 10
     config.evaluation.num_passes = 8
     return config

@@ -154,7 +154,7 @@ def test_a_sheet_does_not_bind_the_run_that_follows(tmp_path):
     assert done.returncode == 0, done.stderr
     done = run_command("--mode=sample", DIGITS, cwd=tmp_path)
     assert done.returncode == 2
-    assert "model.embedding_dim: 16 there, 128 given" in done.stderr
+    assert "model.embedding_dim: 16 there, 64 given" in done.stderr
 
 
 def test_neither_tensorflow_nor_torch_is_needed(tmp_path):

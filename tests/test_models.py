@@ -78,11 +78,11 @@ def encoder_parameters(dim: int, layers: int, mlp: int) -> int:
         ("mnist_patch", 0, 16, 196, 256, 4, 1024, 3_221_003),
         ("fashion_patch", 0, 16, 196, 256, 4, 1024, 3_221_003),
         # the strided stem also normalises: 2·16, 2·32
-        ("mnist_conv:small", 160 + 32 + 4640 + 64, 1568, 4, 64, 2, 256, None),
-        ("fashion_conv:small", 160 + 32 + 4640 + 64, 1568, 4, 64, 2, 256, None),
-        ("mnist_patch:small", 0, 196, 16, 64, 2, 256, None),
-        ("fashion_patch:small", 0, 196, 16, 64, 2, 256, None),
-        ("digits_conv", 160 + 32 + 4640 + 64, 1568, 4, 64, 2, 256, None),
+        ("mnist_conv:small", 160 + 32 + 4640 + 64, 1568, 4, 128, 3, 512, 804_779),
+        ("fashion_conv:small", 160 + 32 + 4640 + 64, 1568, 4, 128, 3, 512, 804_779),
+        ("mnist_patch:small", 0, 196, 16, 128, 3, 512, None),
+        ("fashion_patch:small", 0, 196, 16, 128, 3, 512, None),
+        ("digits_conv", 160 + 32 + 4640 + 64, 1568, 4, 64, 2, 256, 207_403),
     ],
 )
 def test_parameter_count_of_each_config(name, stem, patch, image_tokens, dim, layers, mlp, total):
