@@ -201,7 +201,13 @@ def test_weight_decay_spares_biases_and_norms(tiny_config):
 
 def test_without_extras_the_optimizer_is_plain_adam(tiny_config):
     tiny_config.train.update(
-        {"gradient_clip": 0.0, "warmup_steps": 0, "schedule": "constant", "learning_rate": 0.01}
+        {
+            "gradient_clip": 0.0,
+            "warmup_steps": 0,
+            "schedule": "constant",
+            "weight_decay": 0.0,
+            "learning_rate": 0.01,
+        }
     )
     ours, plain = make_optimizer(tiny_config.train, 10), optax.adam(0.01)
     params = {"kernel": jnp.ones((3, 2))}
