@@ -16,10 +16,10 @@ from rich.console import Console
 from multimodal_vit import __version__, evaluate, sampler
 from multimodal_vit.analysis import figures, tables
 from multimodal_vit.errors import UserError
-from multimodal_vit.experiment import Experiment
 from multimodal_vit.models import parameter_count
 from multimodal_vit.train.checkpoint import Checkpoints
-from multimodal_vit.train.loop import train
+from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.train.loop import Progress, check_same_data, train
 from multimodal_vit.train.progress import duration
 from multimodal_vit.train.writer import read_metrics
 from multimodal_vit.workdir import SAMPLES, Workdir
@@ -50,7 +50,6 @@ def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint:
     if not outcome.finished:
         console.print(
             f"Stopped at step {outcome.step} and saved. The same command continues.",
-            highlight=False,
         )
         return 130 if received[0] == signal.SIGINT else 0
     best_step, metrics = _test_best(experiment, workdir)
@@ -97,12 +96,12 @@ def run_evaluate(workdir: Workdir, console: Console, given: ConfigDict | None = 
     if given is not None:
         workdir.check(given)
         config.data.directory = given.data.directory
-    experiment = Experiment.create(config)
+    experiment = Experiment.create(config, for_training=False)
     best_step, metrics = _test_best(experiment, workdir)
+    console.print(tables.results_table(f"{config.name}, checkpoint of step {best_step}", metrics))
     content = {"config_name": config.name, "seed": config.seed, "best_step": best_step}
     path = workdir.save_json("evaluation.json", content | {"test": metrics})
-    console.print(tables.results_table(f"{config.name}, checkpoint of step {best_step}", metrics))
-    console.print(f"Written to {path}", highlight=False)
+    console.print(f"Written to {path}")
     return 0
 
 
@@ -113,11 +112,11 @@ def run_sample(config: ConfigDict, workdir: Workdir, console: Console) -> int:
       UserError: the configuration, the data or the workdir cannot be used.
     """
     workdir.check(config)
-    experiment = Experiment.create(config)
+    experiment = Experiment.create(config, for_training=False)
     workdir.make_folder()
     path = workdir.path / SAMPLES
     _draw_samples(experiment, path)
-    console.print(f"{SHEET_EXAMPLES} examples of the task in {path}", highlight=False)
+    console.print(f"{SHEET_EXAMPLES} examples of the task in {path}")
     return 0
 
 
@@ -158,7 +157,7 @@ def _describe(experiment: Experiment, workdir: Workdir, console: Console) -> Non
         f"{parameters:,} parameters, {epochs} epochs of {experiment.steps_per_epoch} steps, "
         f"{versions()['devices']}, in {workdir.path}",
     ):
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 def _draw_samples(experiment: Experiment, path: Path) -> None:
@@ -182,8 +181,9 @@ def _test_best(experiment: Experiment, workdir: Workdir) -> tuple[int, dict[str,
         raise UserError(
             f"{directory} holds no checkpoint with a validation yet; train on until the first one"
         )
-    state, _ = checkpoints.restore(best, experiment.abstract_state())
+    state, progress = checkpoints.restore(best, experiment.abstract_state())
     checkpoints.close()
+    check_same_data(Progress(**progress), experiment)
     return best, evaluate.metrics(experiment.predictor()(state.params, "test"))
 
 
@@ -195,6 +195,5 @@ def _show_results(results: dict[str, Any], workdir: Workdir, console: Console) -
         f"{results['examples_per_second']:,.0f} examples/s; best checkpoint: step "
         f"{results['best_step']}.\nIn {workdir.path}: results.json, metrics.jsonl, curves.png, "
         "samples.png, tensorboard, checkpoints",
-        highlight=False,
         soft_wrap=True,
     )

@@ -21,7 +21,7 @@ FORMAT_VERSION = 1
 def thesis() -> ConfigDict:
     """The thesis's size. Every field stands here; "chosen" marks what the thesis does not print."""
     config = ConfigDict()
-    config.name = ""  # set from the file and the preset by `load`
+    config.name = ""  # by default, on the command line, the file's name and the preset
     config.seed = 0  # of parameters, order, sampling and dropout; evaluation has its own
 
     config.data = ConfigDict()
@@ -120,7 +120,13 @@ def check(config: ConfigDict) -> None:
 
 
 def check_with_data(config: ConfigDict, task: sampler.Task, num_devices: int) -> None:
-    """Raises one `UserError` for what only shows with the data and the devices at hand."""
+    """Raises one `UserError` for what only shows with the data and the devices at hand.
+
+    Args:
+      config: the configuration.
+      task: the task on the data.
+      num_devices: that share each batch.
+    """
     found = list(_shape_problems(config, task))
     for field in ("train", "evaluation"):
         size = config[field].batch_size
@@ -158,6 +164,8 @@ def problems(config: ConfigDict) -> Iterator[str]:
         "train.epochs_per_validation": 1, "train.patience": 0, "train.log_every_steps": 1,
         "evaluation.batch_size": 1, "evaluation.num_passes": 1,
     }  # fmt: skip
+    if not config.data.name:
+        yield "data.name is empty; name the folder of the data set, such as mnist"
     for field, allowed in choices.items():
         value = _get(config, field)
         if value not in allowed:
@@ -265,7 +273,7 @@ def load(path: Path) -> ConfigDict:
     return config.unlock()
 
 
-# Where the data lies and how often a line is written do not change what is computed.
+# Where the data lies does not change what is computed.
 FREE_FIELDS = ("data.directory",)
 
 

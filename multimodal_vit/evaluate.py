@@ -106,6 +106,17 @@ def proportion(right: np.ndarray) -> tuple[float, list[float]]:
     return k / n, [float(low), float(high)]
 
 
+def mean_share(shares: np.ndarray) -> tuple[float, list[float]]:
+    """The mean of shares, float [N] from 0 to 1, and its 95 % interval within 0 to 1.
+
+    Student's t; where every share is 0 or every share 1, as of N yes-or-no answers (Wilson score).
+    """
+    if (shares == shares[0]).all() and shares[0] in (0, 1):
+        return proportion(shares == 1)
+    average, interval = mean(shares)
+    return average, [min(max(bound, 0.0), 1.0) for bound in interval]
+
+
 def mean(values: np.ndarray) -> tuple[float, list[float]]:
     """The mean of float [N] and its 95 % interval (Student's t; the values are independent)."""
     values = values.astype(np.float64)
@@ -132,7 +143,7 @@ def metrics(predictions: Predictions) -> dict[str, Any]:
     found = {
         "loss": mean(predictions.loss),
         "match_accuracy": proportion(right),
-        "class_accuracy": mean(right_class.mean(axis=1)),
+        "class_accuracy": mean_share(right_class.mean(axis=1)),
         "class_exact_match": proportion(right_class.all(axis=1)),
     }
     for name, part in (("true", predictions.match), ("false", ~predictions.match)):

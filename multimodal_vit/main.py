@@ -4,9 +4,11 @@
     python -m multimodal_vit.main --config=configs/mnist_conv.py:small --config.seed=1
     python -m multimodal_vit.main --mode=evaluate --workdir=runs/digits_conv
 
-Exit codes: 0, done; 2, a mistake in what was given; 130, stopped by Ctrl-C.
+Exit codes: 0, done, or stopped by SIGTERM and saved; 2, a mistake in what was given; 130, stopped
+by Ctrl-C and saved.
 """
 
+import ast
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(argv)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -64,7 +70,7 @@ def _run(argv: list[str]) -> int:
     from multimodal_vit import commands  # late: a mistake in the flags is answered at once
     from multimodal_vit.workdir import Workdir
 
-    console = Console()
+    console = Console(markup=False, highlight=False)
     workdir = Workdir(values.workdir or f"runs/{config.name}")
     if values.mode == "evaluate":
         return commands.run_evaluate(workdir, console, config)
@@ -86,6 +92,9 @@ def _parse(values: flags.FlagValues, argv: list[str]) -> ConfigDict | None:
         raise UserError(
             f"there is no configuration file {file}; in configs/ are: {known or 'none'}"
         )
+    preset = given.partition(":")[2]
+    if preset and not _takes_preset(file):
+        raise UserError(f"{file} has no presets, so {preset!r} is none; give --config={file}")
     try:
         rest = values(argv)[1:]
         config = values.config
@@ -103,8 +112,7 @@ def _parse(values: flags.FlagValues, argv: list[str]) -> ConfigDict | None:
         raise UserError(f"the configuration cannot be used: {' '.join(reason.split())}") from error
     if rest:
         raise UserError(f"not a flag: {rest[0]!r}; flags are written --name=value")
-    if config is not None:
-        preset = given.partition(":")[2]
+    if config is not None and not config.name:
         config.name = f"{file.stem}_{preset}" if preset and preset != "thesis" else file.stem
     return config
 
@@ -118,10 +126,20 @@ def _config_argument(argv: list[str]) -> str:
     return ""
 
 
+def _takes_preset(file: Path) -> bool:
+    """Whether a configuration file's `get_config` has a parameter; a broken file passes."""
+    try:
+        body = ast.parse(file.read_text(encoding="utf-8")).body
+    except (SyntaxError, ValueError):
+        return True
+    functions = [f for f in body if isinstance(f, ast.FunctionDef) and f.name == "get_config"]
+    return not functions or bool(functions[0].args.args)
+
+
 def _slow_hint(argv: list[str]) -> str:
     given = _config_argument(argv)
     file, _, preset = given.partition(":")
-    if preset == "small":
+    if preset == "small" or not _takes_preset(Path(file)):
         return ""
     return f"That is a run for a GPU; the preset for two cores is --config={file}:small"
 

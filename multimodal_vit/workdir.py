@@ -52,7 +52,8 @@ class Workdir:
         elif self.path.exists():
             if not self.path.is_dir():
                 raise UserError(f"--workdir={self.path} is a file; name a folder")
-            if any(entry.name != SAMPLES for entry in self.path.iterdir()):
+            harmless = {SAMPLES, "config.json.tmp"}  # a sheet; what a killed start leaves
+            if any(entry.name not in harmless for entry in self.path.iterdir()):
                 raise UserError(
                     f"--workdir={self.path} holds other files and no run (no config.json); name a "
                     "new or empty folder"
@@ -121,6 +122,8 @@ class Workdir:
         """Writes a JSON file into the folder, whole or not at all, and returns its path."""
         path = self.path / name
         temporary = path.with_name(name + ".tmp")
-        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8"
+        )
         temporary.replace(path)
         return path

@@ -104,6 +104,27 @@ def test_evaluate_on_other_devices_gives_the_same_accuracy(finished):
     assert found["loss"] == pytest.approx(results["loss"], rel=1e-4)
 
 
+def test_evaluate_uses_as_many_devices_as_can_share_the_batch(finished):
+    folder, _ = finished
+    done = run_command("--mode=evaluate", "--workdir=runs/digits_conv", cwd=folder, devices=3)
+    assert done.returncode == 0, done.stderr
+
+
+def test_evaluate_refuses_other_data_than_the_run_saw(finished, tmp_path):
+    folder, _ = finished
+    shutil.copytree(folder / "runs" / "digits_conv", tmp_path / "run")
+    (step,) = {p.name for p in (tmp_path / "run" / "checkpoints").iterdir() if p.name == "46"}
+    progress = tmp_path / "run" / "checkpoints" / step / "progress" / "metadata"
+    text = progress.read_text()
+    fingerprint = json.loads(text)["data_fingerprint"]
+    for checkpoint in (tmp_path / "run" / "checkpoints").iterdir():
+        path = checkpoint / "progress" / "metadata"
+        path.write_text(path.read_text().replace(fingerprint, "0" * len(fingerprint)))
+    done = run_command("--mode=evaluate", "--workdir=run", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "was trained on other data" in done.stderr
+
+
 def test_sample_writes_a_sheet(tmp_path):
     done = run_command("--mode=sample", DIGITS, "--workdir=sheet", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -207,7 +228,9 @@ BAD = {
         [f"--config={ROOT / 'configs' / 'mnist_conv.py'}:tiny"],
         "there are: thesis, small",
     ),
-    "no presets": ([DIGITS + ":small"], "digits_conv.py"),
+    "no presets": ([DIGITS + ":small"], "digits_conv.py has no presets"),
+    "digits of another name": ([DIGITS, "--config.data.name=mnist"], "not 'mnist'"),
+    "no data name": ([DIGITS, "--config.data.name="], "data.name is empty"),
     "unknown field": ([DIGITS, "--config.train.bach_size=3"], "batch_size"),
     "unknown group": ([DIGITS, "--config.trian.batch_size=3"], "train"),
     "wrong type": ([DIGITS, "--config.train.batch_size=many"], "batch_size"),

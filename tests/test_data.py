@@ -215,7 +215,28 @@ def test_a_set_that_is_nowhere_is_an_error_and_never_another_set(tmp_path):
         data.load_splits("zip", "letters", str(tmp_path))
 
 
+def test_unnamed_files_are_taken_only_when_asked_for(tmp_path):
+    write_idx(tmp_path / "flat", image_set(24), image_set(6), zipped=True)
+    with pytest.raises(UserError, match="data.source=idx"):
+        data.load_splits("auto", "letters", str(tmp_path / "flat"))
+    assert len(data.load_splits("idx", "letters", str(tmp_path / "flat")).test) == 6
+
+
+def test_the_digits_are_not_taken_for_another_set():
+    with pytest.raises(UserError, match="not 'mnist'"):
+        data.load_splits("digits", "mnist")
+
+
 # ---- prepared by tensorflow_datasets ----
+
+
+def test_several_prepared_configurations_must_be_told_apart(tmp_path):
+    for folder in ("emnist/balanced/3.1.0", "emnist/letters/3.1.0", "emnist/letters/3.0.0"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "features.json").write_text("{}")
+    with pytest.raises(UserError, match="emnist/balanced, emnist/letters"):
+        prepared.find("emnist", tmp_path)
+    assert prepared.find("emnist/letters", tmp_path) == tmp_path / "emnist/letters/3.1.0"
 
 
 @pytest.mark.data
@@ -319,6 +340,21 @@ def test_a_damaged_cache_is_noticed_and_rebuilt(tmp_path, damage, caplog):
     again = cache.cached(path, lambda: pytest.fail("was not rebuilt"))
     np.testing.assert_array_equal(again.images, original.images)
     assert again.class_names == original.class_names
+
+
+def test_no_flipped_byte_of_a_cache_goes_unnoticed(tmp_path):
+    path = tmp_path / "set.npz"
+    original = image_set(8, side=2)
+    cache.cached(path, lambda: original)
+    content = path.read_bytes()
+    for position in range(0, len(content), 3):
+        flipped = bytearray(content)
+        flipped[position] ^= 0xFF
+        path.write_bytes(bytes(flipped))
+        found = cache.cached(path, lambda: original)
+        np.testing.assert_array_equal(found.images, original.images)
+        np.testing.assert_array_equal(found.labels, original.labels)
+        assert found.class_names == original.class_names
 
 
 def test_a_cache_that_cannot_be_written_costs_nothing_else(tmp_path, caplog):

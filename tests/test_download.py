@@ -71,13 +71,14 @@ class Server:
         handler.wfile.write(content)
 
     def url_infos(self) -> dict:
+        """As tensorflow_datasets records them, by name: the training images come third."""
         return {
             self.address + path: tfds.download.checksums.UrlInfo(
                 size=tfds.core.utils.Size(len(content)),
                 checksum=hashlib.sha256(content).hexdigest(),
                 filename=path[1:],
             )
-            for path, content in self.files.items()
+            for path, content in sorted(self.files.items())
         }
 
     def stop(self) -> None:
@@ -163,6 +164,17 @@ def test_a_missing_set_is_downloaded_where_it_was_looked_for(server, tmp_path, m
     found = data.load_splits("auto", "mnist", str(tmp_path))
     assert "IDX" in found.origin
     assert files_in(tmp_path / "mnist") == {f"{name}.gz" for name in FILES.values()}
+
+
+def test_a_download_that_broke_off_is_completed_at_the_next_start(server, tmp_path, monkeypatch):
+    monkeypatch.setattr(download, "recorded", lambda name: server.url_infos())
+    monkeypatch.setitem(data.idx.CONTENTS_SHA256, "mnist", contents_sum(server))
+    server.faults[IMAGES] = "dies", 99
+    with pytest.raises(UserError, match="Try again"):
+        data.load_splits("auto", "mnist", str(tmp_path))
+    assert 0 < len(files_in(tmp_path / "mnist")) < 4
+    server.faults.clear()
+    assert len(data.load_splits("auto", "mnist", str(tmp_path)).train) == 22
 
 
 def contents_sum(server) -> str:

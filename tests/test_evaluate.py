@@ -51,6 +51,15 @@ def test_intervals_are_wilsons_and_students():
     assert (low, high) == pytest.approx(expected)
 
 
+def test_the_interval_of_a_mean_share_stays_within_zero_and_one():
+    nearly = np.ones(1000)
+    nearly[0] = 0.7
+    average, (low, high) = evaluate.mean_share(nearly)
+    assert low < average < high == 1.0
+    assert evaluate.mean_share(np.ones(1000)) == evaluate.proportion(np.ones(1000, bool))
+    assert evaluate.mean_share(np.zeros(10)) == evaluate.proportion(np.zeros(10, bool))
+
+
 def test_every_accuracy_has_an_interval_around_it():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, (500, 4))
@@ -78,7 +87,7 @@ def test_two_match_units_decide_by_their_difference():
 
 
 def test_predictions_show_every_image_once_in_each_pass(tiny_config, tiny_splits):
-    from multimodal_vit.experiment import Experiment
+    from multimodal_vit.train.experiment import Experiment
 
     tiny_config.evaluation.num_passes = 3
     experiment = Experiment.create(tiny_config, tiny_splits, jax.devices()[:1])

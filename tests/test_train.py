@@ -14,8 +14,8 @@ from conftest import assert_trees_equal
 from multimodal_vit import objective, sampler
 from multimodal_vit.data.image_set import split
 from multimodal_vit.errors import UserError
-from multimodal_vit.experiment import Experiment
 from multimodal_vit.train.checkpoint import Checkpoints
+from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.loop import train
 from multimodal_vit.train.step import learning_rate_schedule, loss_and_sums, make_optimizer
 from multimodal_vit.train.writer import MetricWriter, read_metrics
@@ -35,6 +35,7 @@ def test_one_step_is_what_pmap_gives_on_eight_devices(experiment):
     key = sampler.named_key(jax.random.key(experiment.config.seed), "train")
     config = copy.deepcopy(experiment.config)
     config.model.dropout_rate = 0.0  # under pmap each device would draw its own mask
+    config.train.warmup_steps = 0  # else the first update would be nothing
     experiment = Experiment.create(config, experiment.splits, jax.devices())
     state, data = experiment.init_state(), experiment.train_data()
     order = experiment.epoch_order(0)
@@ -56,6 +57,8 @@ def test_one_step_is_what_pmap_gives_on_eight_devices(experiment):
         jax.device_get(state.params), jax.device_get(state.opt_state), shards
     )
     found = jax.jit(experiment.train_step())(state, data, order)
+    moved = jax.tree.map(lambda a, b: float(abs(a - b).max()), state.params, found.params)
+    assert min(jax.tree.leaves(moved)) > 1e-4
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a[0], b, atol=1e-6), reference, found.params
     )
@@ -189,14 +192,35 @@ def test_the_schedule_warms_up_and_decays(tiny_config):
     assert float(learning_rate_schedule(tiny_config.train, 100)(0)) == 0.5
 
 
-def test_weight_decay_spares_biases_and_norms(tiny_config):
-    tiny_config.train.update({"weight_decay": 0.1, "gradient_clip": 0.0, "warmup_steps": 0})
-    optimizer = make_optimizer(tiny_config.train, 10)
-    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+def test_weight_decay_acts_on_kernels_and_embeddings_alone(experiment):
+    config = copy.deepcopy(experiment.config.train)
+    config.update({"weight_decay": 0.1, "gradient_clip": 0.0, "warmup_steps": 0})
+    optimizer = make_optimizer(config, 10)
+    params = jax.tree.map(jnp.ones_like, experiment.init_state().params)
     zero = jax.tree.map(jnp.zeros_like, params)
     updates, _ = optimizer.update(zero, optimizer.init(params), params)
-    assert (updates["kernel"] < 0).all()
-    assert (updates["bias"] == 0).all()
+    decayed = {
+        "/".join(key.key for key in path): bool((update < 0).all())
+        for path, update in jax.tree_util.tree_leaves_with_path(updates)
+    }
+    assert decayed["fusion/encoder/block_0/attention/qkv/kernel"]
+    assert {name for name, value in decayed.items() if value} == {
+        name for name in decayed if name.endswith(("/kernel", "/embedding"))
+    }
+
+
+def test_a_run_that_diverges_stops_and_keeps_its_best_checkpoint(experiment, tmp_path):
+    """The third epoch makes the parameters infinite."""
+    explode = optax.chain(
+        experiment.optimizer,
+        optax.scale_by_schedule(lambda count: jnp.where(count < 7, 1.0, jnp.inf)),
+    )
+    experiment.config.train.log_every_steps = 100
+    with pytest.raises(UserError, match=r"validation loss at step 9 is nan.*step [36], is kept"):
+        train(dataclasses.replace(experiment, optimizer=explode), tmp_path)
+    checkpoints = Checkpoints(tmp_path / "checkpoints", read_only=True)
+    assert checkpoints.best_step() in (3, 6)
+    assert checkpoints.latest_step() == 6
 
 
 def test_without_extras_the_optimizer_is_plain_adam(tiny_config):

@@ -23,17 +23,20 @@ def automatic(name: str, directory: Path, cache_directory: Path) -> Splits:
     """
     if prepared.find(name, directory):
         return prepared.load(name, directory, cache_directory)
-    if idx.find(name, directory):
-        return idx.load(name, directory, cache_directory)
-    if name in download.DOWNLOADABLE:
+    # Files that lie flat in the directory have no name; only known contents are taken for `name`.
+    files = idx.find(name, directory, flat=name in idx.CONTENTS_SHA256)
+    if name in download.DOWNLOADABLE and len(files) < len(idx.FILES):
         download.fetch(name, directory)
+        return idx.load(name, directory, cache_directory)
+    if files:
         return idx.load(name, directory, cache_directory)
     raise UserError(
         f"no data set {name!r} in {directory}: neither {directory / name} with IDX files "
         f"({idx.FILES['train images']}[.gz], …) nor a tensorflow_datasets folder "
         f"{directory / name / '<version>'}. Put it there, name another folder with "
         "--config.data.directory=…, or choose one that can be downloaded: "
-        + ", ".join(download.DOWNLOADABLE)
+        f"{', '.join(download.DOWNLOADABLE)}. (IDX files right in {directory} are taken with "
+        "--config.data.source=idx)"
     )
 
 

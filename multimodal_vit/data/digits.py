@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from multimodal_vit.data.image_set import ImageSet, Splits, split
+from multimodal_vit.errors import UserError
 
 SIZE = 28
 
@@ -13,9 +14,17 @@ SIZE = 28
 def load(name: str = "digits", directory: Path | None = None, cache: Path | None = None) -> Splits:
     """Returns the UCI optical digits, resized from 8×8 to 28×28 by bicubic interpolation.
 
-    The arguments are those of every source and are not used. The source has no test part; the split
+    The folders are those of every source and are not used. The source has no test part; the split
     rule takes the last seventh, so the test digits come from other writers than most of the rest.
+
+    Raises:
+      UserError: another name than "digits".
     """
+    if name != "digits":
+        raise UserError(
+            f"data.source=digits holds the digits and not {name!r}; set --config.data.source=auto "
+            "as well, or leave data.name as it is"
+        )
     from sklearn.datasets import load_digits  # late: importing scikit-learn takes a second or two
 
     bunch = load_digits()

@@ -76,7 +76,7 @@ def fetch(name: str, directory: Path, url_infos: Mapping[str, Any] | None = None
                 tfds.download.DownloadError,
                 NonMatchingChecksumError,
             ) as error:
-                reason = str(error).splitlines()[0]
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
                 if attempt == ATTEMPTS:
                     raise UserError(
                         f"{url} could not be downloaded in {ATTEMPTS} attempts: {reason}. Nothing "

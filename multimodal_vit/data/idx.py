@@ -34,19 +34,19 @@ CONTENTS_SHA256 = {
 }
 
 
-def _folder_files(folder: Path) -> dict[str, Path] | None:
+def _folder_files(folder: Path) -> dict[str, Path]:
     found = {}
     for part, file_name in FILES.items():
         candidates = [folder / file_name, folder / (file_name + ".gz")]
         existing = [path for path in candidates if path.is_file()]
         if existing:
             found[part] = existing[0]
-    return found or None
+    return found
 
 
-def find(name: str, directory: Path) -> dict[str, Path] | None:
-    """The IDX files in `directory/name`, else in `directory` itself; None where there are none."""
-    return _folder_files(directory / name) or _folder_files(directory)
+def find(name: str, directory: Path, flat: bool = True) -> dict[str, Path]:
+    """Those of `FILES` that lie in `directory/name`, else, if `flat`, in `directory` itself."""
+    return _folder_files(directory / name) or (_folder_files(directory) if flat else {})
 
 
 def read(path: Path) -> np.ndarray:

@@ -23,10 +23,19 @@ def find(name: str, directory: Path) -> Path | None:
     """The newest prepared version below `directory/name`, or None.
 
     `name` may name a configuration or a version as well: "mnist", "cifar10/3.0.2".
+
+    Raises:
+      UserError: several configurations are prepared, and `name` does not say which.
     """
     found = [path.parent for path in (directory / name).glob("**/features.json")]
     version = re.compile(r"\d+\.\d+\.\d+")
     found = [path for path in found if version.fullmatch(path.name)]
+    if len(configurations := {path.parent for path in found}) > 1:
+        names = sorted(str(path.relative_to(directory)) for path in configurations)
+        raise UserError(
+            f"{directory / name} holds several prepared sets; choose one with --config.data.name: "
+            + ", ".join(names)
+        )
     return max(found, key=lambda p: tuple(int(i) for i in p.name.split(".")), default=None)
 
 
@@ -60,8 +69,12 @@ def load(name: str, directory: Path, cache_directory: Path) -> Splits:
     return split(part("train"), test, f"{name} (tensorflow_datasets, {folder})")
 
 
+def _not_about_opencv(record: logging.LogRecord) -> bool:
+    return "OpenCV is not installed" not in str(record.msg)
+
+
 def _builder(folder: Path) -> Any:
-    logging.getLogger("absl").addFilter(lambda record: "OpenCV is not inst" not in record.msg)
+    logging.getLogger("absl").addFilter(_not_about_opencv)
     import tensorflow_datasets as tfds
 
     try:

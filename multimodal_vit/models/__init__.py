@@ -4,6 +4,7 @@
 `model.fusion`; `STEMS` what an image can pass through first.
 """
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -16,7 +17,7 @@ from multimodal_vit.models.encoder import Encoder, EncoderBlock, SelfAttention
 from multimodal_vit.models.fusion import SingleEncoder
 from multimodal_vit.models.multimodal_vit import MultimodalViT
 from multimodal_vit.models.stems import STEMS, ConvStem, StridedStem
-from multimodal_vit.sampler import Task
+from multimodal_vit.sampler import Task, sample_batch
 
 __all__ = [
     "EMBEDDINGS",
@@ -83,10 +84,12 @@ def build_model(model: ConfigDict, task: Task) -> MultimodalViT:
 
 def example_inputs(task: Task, batch_size: int = 1) -> dict[str, jax.Array]:
     """Zeros in the shape of a batch's inputs, to initialise a model with."""
-    return {
-        "image": jnp.zeros((batch_size, *task.canvas_shape), jnp.uint8),
-        "words": jnp.zeros((batch_size, task.num_positions), jnp.int32),
-    }
+    one = jnp.zeros((1,), jnp.int32)
+    images = jnp.zeros((1, *task.image_shape), jnp.uint8)
+    base, weight = jnp.zeros((batch_size,), jnp.int32), jnp.ones((batch_size,))
+    sample = functools.partial(sample_batch, task=task)
+    batch = jax.eval_shape(sample, jax.random.key(0), images, one, base, weight)
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch.inputs)
 
 
 def parameter_count(params: object) -> int:

@@ -14,8 +14,9 @@ class SelfAttention(nn.Module):
     Attributes:
       num_heads: divides D.
       dtype: of the computation.
-      fused: whether to call `jax.nn.dot_product_attention`, which has fused kernels on a GPU; None
-        chooses by backend (on the CPU plain products in [B, heads, T, d] order are faster).
+      fused: whether to call `jax.nn.dot_product_attention`, JAX's entry to the accelerator's own
+        attention, which never returns the weights; None chooses by backend (on the CPU plain
+        products in [B, heads, T, d] order are faster).
     """
 
     num_heads: int
@@ -29,8 +30,13 @@ class SelfAttention(nn.Module):
         """Maps [B, T, D] to [B, T, D] and, on request, attention weights [B, heads, T, T].
 
         Row t of a head's weights says how much token t takes from each token; it sums to 1.
+
+        Raises:
+          ValueError: the heads do not divide D.
         """
         B, T, D = x.shape
+        if D % self.num_heads:
+            raise ValueError(f"{self.num_heads} heads do not divide {D} dimensions")
         head_dim = D // self.num_heads
         qkv = nn.DenseGeneral((3, self.num_heads, head_dim), dtype=self.dtype, name="qkv")(x)
         fused = jax.default_backend() != "cpu" if self.fused is None else self.fused

@@ -81,7 +81,7 @@ class Checkpoints:
         try:
             found = self._manager.restore(step, args=items)
         except Exception as error:  # of many kinds: whatever a damaged file raises
-            reason = str(error).strip().splitlines()[0]
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UserError(
                 f"the checkpoint {self.directory / str(step)} cannot be read: {reason}"
             ) from error

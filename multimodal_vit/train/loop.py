@@ -6,6 +6,7 @@ computed and written does not.
 """
 
 import dataclasses
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,8 +18,8 @@ from rich.console import Console
 
 from multimodal_vit import evaluate
 from multimodal_vit.errors import UserError
-from multimodal_vit.experiment import Experiment
 from multimodal_vit.train.checkpoint import Checkpoints
+from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import ProgressDisplay, duration, end_time
 from multimodal_vit.train.step import TrainState, make_train_steps, mean_metrics, zero_sums
 from multimodal_vit.train.writer import MetricWriter
@@ -108,19 +109,24 @@ def train(
 
 
 def _start(experiment: Experiment, checkpoints: Checkpoints) -> tuple[TrainState, Progress]:
-    fingerprint = experiment.splits.fingerprint()
     latest = checkpoints.latest_step()
     if latest is None:
-        return experiment.init_state(), Progress(fingerprint)
+        return experiment.init_state(), Progress(experiment.splits.fingerprint())
     state, saved = checkpoints.restore(latest, experiment.abstract_state())
     progress = Progress(**saved)
-    if progress.data_fingerprint != fingerprint:
-        raise UserError(
-            f"the run in {checkpoints.directory.parent} was trained on other data than "
-            f"{experiment.splits.origin} (fingerprint {progress.data_fingerprint}, now "
-            f"{fingerprint}); continue it with its own data, or choose another --workdir"
-        )
+    check_same_data(progress, experiment)
     return state, progress
+
+
+def check_same_data(progress: Progress, experiment: Experiment) -> None:
+    """Raises a `UserError` where a checkpoint's run saw other data than `experiment` holds."""
+    now = experiment.splits.fingerprint()
+    if progress.data_fingerprint != now:
+        raise UserError(
+            f"the run was trained on other data than {experiment.splits.origin} (fingerprint "
+            f"{progress.data_fingerprint}, now {now}); give it its own data with "
+            "--config.data.directory=… or TFDS_DATA_DIR, or train in another --workdir"
+        )
 
 
 class _Loop:
@@ -222,6 +228,7 @@ class _Loop:
             loss = None
             if sums is not None:
                 values = mean_metrics(jax.device_get(sums))
+                self._check_finite(values["loss"], f"training loss before step {step}")
                 self.writer.write("train", step, self.experiment.samples_seen(step), values)
                 loss = values["loss"]
             if self.seconds_per_step is not None:
@@ -241,6 +248,7 @@ class _Loop:
 
     def _validate(self, state: TrainState, step: int) -> None:
         values = evaluate.metrics(self.predict(state.params, "validation"))
+        self._check_finite(values["loss"], f"validation loss at step {step}")
         samples = self.experiment.samples_seen(step)
         self.writer.write("validation", step, samples, values)
         gained = values["loss"] < self.progress.best_loss
@@ -256,6 +264,16 @@ class _Loop:
             f"{' (best)' if gained else ''}, true/false {values['match_accuracy']:.2%}, "
             f"per class {values['class_accuracy']:.2%}"
         )
+
+    def _check_finite(self, loss: float, what: str) -> None:
+        if not math.isfinite(loss):
+            best = self.progress.best_step
+            kept = f"the best checkpoint, of step {best}, is kept" if best else "no checkpoint yet"
+            raise UserError(
+                f"the {what} is {loss}: training has diverged; {kept}. Start again in another "
+                "--workdir with a lower --config.train.learning_rate or a --config.train."
+                "gradient_clip"
+            )
 
     def _show_best(self) -> None:
         if self.progress.best_step:

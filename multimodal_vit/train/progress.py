@@ -54,7 +54,7 @@ class ProgressDisplay:
 
     def line(self, text: str) -> None:
         """Prints a line that stays."""
-        self._console.print(text, highlight=False, soft_wrap=True)
+        self._console.print(text, soft_wrap=True)
 
     def __enter__(self) -> Self:
         self._bar.start()

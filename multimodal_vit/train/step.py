@@ -71,7 +71,9 @@ def make_optimizer(train: ConfigDict, total_steps: int) -> optax.GradientTransfo
     optimizer = optax.adamw(
         learning_rate_schedule(train, total_steps),
         weight_decay=train.weight_decay,  # 0 is plain Adam
-        mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params),
+        mask=lambda params: jax.tree_util.tree_map_with_path(
+            lambda path, _: path[-1].key in ("kernel", "embedding"), params
+        ),
     )
     if train.gradient_clip:
         optimizer = optax.chain(optax.clip_by_global_norm(train.gradient_clip), optimizer)

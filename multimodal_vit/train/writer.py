@@ -18,12 +18,12 @@ class MetricWriter:
         from tensorboardX import SummaryWriter  # late: evaluation does without
 
         path = directory / "metrics.jsonl"
+        purge = {"purge_step": step + 1} if path.exists() else {}
         kept = [row for row in read_metrics(path) if row["step"] <= step]
         temporary = path.with_suffix(".tmp")
         temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
         temporary.replace(path)
         self._file = path.open("a", encoding="utf-8")
-        purge = {"purge_step": step + 1} if kept else {}
         self._events = SummaryWriter(str(directory / "tensorboard"), **purge)
 
     def write(self, split: str, step: int, samples: int, values: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -47,6 +48,7 @@ class Experiment:
         config: ConfigDict,
         splits: Splits | None = None,
         devices: Sequence[jax.Device] | None = None,
+        for_training: bool = True,
     ) -> "Experiment":
         """Checks the configuration, reads the data and builds the model.
 
@@ -54,6 +56,7 @@ class Experiment:
           config: the configuration.
           splits: the data, where it was read already.
           devices: where to compute; all of them by default.
+          for_training: without it, as many of the devices are used as can share the batches.
 
         Raises:
           UserError: whatever is wrong with the configuration or the data.
@@ -63,6 +66,10 @@ class Experiment:
             splits = load_splits(config.data.source, config.data.name, config.data.directory)
         task = configuration.make_task(config, splits.train)
         devices = jax.devices() if devices is None else devices
+        if not for_training:
+            sizes = (config.train.batch_size, config.evaluation.batch_size)
+            usable = [n for n in range(1, len(devices) + 1) if math.gcd(*sizes) % n == 0]
+            devices = devices[: max(usable)]
         configuration.check_with_data(config, task, len(devices))
         mesh = Mesh(np.array(devices), ("data",))
         model = build_model(config.model, task)
