@@ -48,9 +48,7 @@ def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint:
     with stop_on_signal() as received:
         outcome = train(experiment, workdir.path, console, lambda: bool(received), slow_hint)
     if not outcome.finished:
-        console.print(
-            f"Stopped at step {outcome.step} and saved. The same command continues.",
-        )
+        console.print(f"Stopped at step {outcome.step} and saved. The same command continues.")
         return 130 if received[0] == signal.SIGINT else 0
     best_step, metrics = _test_best(experiment, workdir)
     progress = outcome.progress
