@@ -1,7 +1,8 @@
 """Data sets prepared by tensorflow_datasets, read without TensorFlow.
 
 Any image classification set whose features are `image` and `label` will do, in the `array_record`
-format (read through tensorflow_datasets' own data source) or in `tfrecord`, its default.
+format or in `tfrecord`, the default of tensorflow_datasets; the records are decoded by its own
+description of their features.
 """
 
 import json

@@ -1,7 +1,6 @@
 """An experiment put together: configuration, data, devices, model, and the compiled functions."""
 
 import dataclasses
-import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -96,19 +95,20 @@ class Experiment:
     def _key(self) -> jax.Array:
         return jax.random.key(self.config.seed)
 
+    def _init(self, key: jax.Array) -> TrainState:
+        return step_lib.init_state(self.model, self.optimizer, self.task, key)
+
     def on_mesh(self, tree: Any) -> Any:
         """A copy of a tree of arrays on every device of the mesh."""
         return jax.device_put(tree, NamedSharding(self.mesh, P()))
 
     def init_state(self) -> TrainState:
         """The state before the first step, on the mesh."""
-        init = functools.partial(step_lib.init_state, self.model, self.optimizer, self.task)
-        return jax.jit(init, out_shardings=NamedSharding(self.mesh, P()))(self._key)
+        return jax.jit(self._init, out_shardings=NamedSharding(self.mesh, P()))(self._key)
 
     def abstract_state(self) -> TrainState:
         """The shapes, dtypes and shardings of `init_state`, without computing it."""
-        init = functools.partial(step_lib.init_state, self.model, self.optimizer, self.task)
-        shapes = jax.eval_shape(init, self._key)
+        shapes = jax.eval_shape(self._init, self._key)
         sharding = NamedSharding(self.mesh, P())
         return jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes
