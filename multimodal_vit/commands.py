@@ -1,8 +1,6 @@
 """What the modes of the command line do: train, evaluate, sample."""
 
 import contextlib
-import importlib.metadata
-import platform
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,16 +11,15 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from multimodal_vit import __version__, evaluate, sampler
+from multimodal_vit import evaluate, sampler
 from multimodal_vit.analysis import figures, tables
 from multimodal_vit.errors import UserError
 from multimodal_vit.models import parameter_count
-from multimodal_vit.train.checkpoint import Checkpoints
+from multimodal_vit.run import predict_best, run, versions
 from multimodal_vit.train.experiment import Experiment
-from multimodal_vit.train.loop import Progress, check_same_data, train
-from multimodal_vit.train.progress import duration
+from multimodal_vit.train.progress import ProgressDisplay, duration
 from multimodal_vit.train.writer import read_metrics
-from multimodal_vit.workdir import SAMPLES, Workdir
+from multimodal_vit.workdir import METRICS, SAMPLES, Workdir
 
 SHEET_EXAMPLES = 16
 
@@ -42,38 +39,26 @@ def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint:
         _show_results(results, workdir, console)
         return 0
     experiment = Experiment.create(config)
-    workdir.begin(config)
-    _describe(experiment, workdir, console)
-    _draw_samples(experiment, workdir.path / SAMPLES)
-    with stop_on_signal() as received:
-        outcome = train(experiment, workdir.path, console, lambda: bool(received), slow_hint)
-    if not outcome.finished:
+    with workdir.locked() as free:
+        if not free:
+            raise UserError(
+                f"--workdir={workdir.path} is in use by another process that trains there; wait "
+                "for it, stop it, or name another folder"
+            )
+        workdir.begin(config)
+        _describe(experiment, workdir, console)
+        _draw_samples(experiment, workdir.path / SAMPLES)
+        with stop_on_signal() as received:
+            outcome, results = run(
+                experiment,
+                workdir,
+                ProgressDisplay(console),
+                lambda: bool(received),
+                slow_hint=slow_hint,
+            )
+    if results is None:
         console.print(f"Stopped at step {outcome.step} and saved. The same command continues.")
         return 130 if received[0] == signal.SIGINT else 0
-    best_step, metrics = _test_best(experiment, workdir)
-    progress = outcome.progress
-    seconds = progress.step_seconds or progress.train_seconds
-    steps = progress.timed_steps or outcome.step
-    results = {
-        "config_name": config.name,
-        "seed": config.seed,
-        "data": {
-            "origin": experiment.splits.origin,
-            "fingerprint": experiment.splits.fingerprint(),
-        },
-        "test": metrics,
-        "validation": {"loss": progress.best_loss},
-        "best_step": best_step,
-        "steps": outcome.step,
-        "samples_seen": experiment.samples_seen(outcome.step),
-        "train_seconds": progress.train_seconds,
-        "examples_per_second": steps * config.train.batch_size / seconds,
-        "parameters": parameter_count(experiment.abstract_state().params),
-        "versions": versions(),
-    }
-    title = f"{config.name}, seed {config.seed}"
-    figures.curves(read_metrics(workdir.path / "metrics.jsonl"), title, workdir.path / "curves.png")
-    workdir.save_json("results.json", results)
     _show_results(results, workdir, console)
     return 0
 
@@ -95,7 +80,8 @@ def run_evaluate(workdir: Workdir, console: Console, given: ConfigDict | None = 
         workdir.check(given)
         config.data.directory = given.data.directory
     experiment = Experiment.create(config, for_training=False)
-    best_step, metrics = _test_best(experiment, workdir)
+    best_step, predictions = predict_best(experiment, workdir)
+    metrics = evaluate.metrics(predictions)
     console.print(tables.results_table(f"{config.name}, checkpoint of step {best_step}", metrics))
     content = {"config_name": config.name, "seed": config.seed, "best_step": best_step}
     path = workdir.save_json("evaluation.json", content | {"test": metrics})
@@ -135,16 +121,6 @@ def stop_on_signal() -> Iterator[list[signal.Signals]]:
             signal.signal(which, handler)
 
 
-def versions() -> dict[str, str]:
-    """The versions and the device that a result rests on."""
-    packages = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
-    found = {"multimodal_vit": __version__}
-    found |= {name: importlib.metadata.version(name) for name in packages}
-    device = jax.devices()[0]
-    kind = f"{jax.device_count()} × {device.device_kind} ({device.platform})"
-    return found | {"python": platform.python_version(), "devices": kind}
-
-
 def _describe(experiment: Experiment, workdir: Workdir, console: Console) -> None:
     config, splits = experiment.config, experiment.splits
     sizes = " / ".join(f"{len(s):,}" for s in (splits.train, splits.validation, splits.test))
@@ -169,24 +145,9 @@ def _draw_samples(experiment: Experiment, path: Path) -> None:
     figures.sample_sheet(jax.device_get(batch), experiment.task.grid, class_names, path)
 
 
-def _test_best(experiment: Experiment, workdir: Workdir) -> tuple[int, dict[str, Any]]:
-    directory = workdir.path / "checkpoints"
-    best = None
-    if directory.is_dir():
-        checkpoints = Checkpoints(directory, read_only=True)
-        best = checkpoints.best_step()
-    if best is None:
-        raise UserError(
-            f"{directory} holds no checkpoint with a validation yet; train on until the first one"
-        )
-    state, progress = checkpoints.restore(best, experiment.abstract_state())
-    checkpoints.close()
-    check_same_data(Progress(**progress), experiment)
-    return best, evaluate.metrics(experiment.predictor()(state.params, "test"))
-
-
 def _show_results(results: dict[str, Any], workdir: Workdir, console: Console) -> None:
     title = f"{results['config_name']}, seed {results['seed']}"
+    figures.curves(read_metrics(workdir.path / METRICS), title, workdir.path / "curves.png")
     console.print(tables.results_table(title, results["test"]))
     console.print(
         f"{results['samples_seen']:,} training pairs in {duration(results['train_seconds'])}, "

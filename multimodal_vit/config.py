@@ -6,7 +6,7 @@ An experiment is a file in `configs/` with `get_config(preset)`; it starts from 
 
 import difflib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,29 @@ def preset(name: str) -> ConfigDict:
             f"no preset {name!r}; there are: {', '.join(PRESETS)}{_hint(name, PRESETS)}"
         )
     return PRESETS[name]()
+
+
+def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
+    """A copy of a configuration with some fields set.
+
+    Args:
+      config: stays as it is.
+      changes: values by field, such as {"train.weight_decay": 0.0}.
+
+    Raises:
+      UserError: no such field, or a value of another type.
+    """
+    copy = config.copy_and_resolve_references()
+    fields = dict(_flat(config))
+    for field, value in changes.items():
+        if field not in fields:
+            raise UserError(f"{field!r} is no field of a configuration{_hint(field, fields)}")
+        group, _, name = field.rpartition(".")
+        try:
+            (_get(copy, group) if group else copy)[name] = value
+        except TypeError as error:
+            raise UserError(f"{field}={value!r}: {error}") from error
+    return copy
 
 
 def make_task(config: ConfigDict, image_set: data.ImageSet) -> sampler.Task:
@@ -241,14 +264,13 @@ def _hint(value: object, allowed: Any) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-def save(config: ConfigDict, path: Path) -> None:
-    """Writes the configuration as JSON."""
-    content = {"format_version": FORMAT_VERSION, "config": config.to_dict()}
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+def to_json(config: ConfigDict) -> dict[str, Any]:
+    """The configuration as JSON can hold it, for `load` to read."""
+    return {"format_version": FORMAT_VERSION, "config": config.to_dict()}
 
 
 def load(path: Path) -> ConfigDict:
-    """Reads a configuration that `save` wrote; nothing in it is executed.
+    """Reads a file that holds what `to_json` returned; nothing in it is executed.
 
     Raises:
       UserError: not such a file, or of another version.

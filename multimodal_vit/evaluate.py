@@ -1,8 +1,10 @@
 """Predictions over a whole split, and what they say: accuracies with their intervals."""
 
 import dataclasses
+import zipfile
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import flax.linen as nn
 import jax
@@ -13,6 +15,7 @@ from jax.sharding import PartitionSpec as P
 from scipy import stats
 
 from multimodal_vit import sampler
+from multimodal_vit.errors import UserError
 from multimodal_vit.objective import OBJECTIVES, match_logit
 from multimodal_vit.sampler import Task, named_key
 
@@ -27,6 +30,7 @@ class Predictions:
       match: bool [N], the target of the true/false unit.
       classes: bool [N, K], the targets of the class units.
       words: int32 [N, n], the text.
+      chosen: int32 [N, n], the images' places in the split.
       labels: int32 [N, n], what the images show.
     """
 
@@ -35,12 +39,36 @@ class Predictions:
     match: np.ndarray
     classes: np.ndarray
     words: np.ndarray
+    chosen: np.ndarray
     labels: np.ndarray
 
     @property
     def num_replaced(self) -> np.ndarray:
         """int64 [N], the labels in which text and image differ."""
         return (self.words != self.labels).sum(axis=1)
+
+    def save(self, path: Path) -> None:
+        """Writes them as a compressed .npz, whole or not at all."""
+        temporary = path.with_name(path.name + ".tmp")
+        with temporary.open("wb") as file:
+            np.savez_compressed(file, **dataclasses.asdict(self))
+        temporary.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Reads what `save` wrote.
+
+        Raises:
+          UserError: not such a file.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(**{field.name: arrays[field.name] for field in dataclasses.fields(cls)})
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise UserError(
+                f"{path} cannot be read as saved predictions ({error}); evaluate the run anew with "
+                f"--mode=evaluate --workdir={path.parent}"
+            ) from error
 
 
 PredictFn = Callable[[Any, jax.Array, jax.Array, jax.Array], Predictions]
@@ -83,6 +111,7 @@ def make_predict(
                 "match": batch.match,
                 "classes": batch.classes,
                 "words": batch.inputs["words"],
+                "chosen": batch.chosen,
                 "labels": batch.labels,
             }
 

@@ -67,7 +67,8 @@ class Batch:
 
     Attributes:
       inputs: what a model may see: "image" uint8 [B, H, W, C] and "words" int32 [B, n].
-      labels: int32 [B, n], the true classes in reading order.
+      chosen: int32 [B, n], the images' places in the split, in reading order.
+      labels: int32 [B, n], their classes.
       match: bool [B], the text names every image in reading order.
       classes: bool [B, K], the class is in the image.
       replaced: bool [B, n], where text and image differ.
@@ -75,6 +76,7 @@ class Batch:
     """
 
     inputs: dict[str, jax.Array]
+    chosen: jax.Array
     labels: jax.Array
     match: jax.Array
     classes: jax.Array
@@ -162,6 +164,7 @@ def sample_batch(
     classes = (true_words[..., None] == jnp.arange(task.num_classes)).any(axis=1)  # (B, K)
     return Batch(
         inputs={"image": paste(images[chosen], task.grid), "words": words},
+        chosen=chosen,
         labels=true_words,
         match=~replaced.any(axis=1),
         classes=classes,

@@ -7,18 +7,26 @@ checkpoints/     the latest and the best state, by orbax
 samples.png      examples of the task
 curves.png       loss and accuracy over the run
 results.json     the outcome; present once the run is finished
+predictions.npz  its answers to the test pairs
+.lock            held by the process that trains here; it falls free when that process ends
 """
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import filelock
 from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
 from multimodal_vit.errors import UserError
 
 SAMPLES = "samples.png"
+METRICS = "metrics.jsonl"
+PREDICTIONS = "predictions.npz"
+LOCK = ".lock"
 
 
 class Workdir:
@@ -52,7 +60,7 @@ class Workdir:
         elif self.path.exists():
             if not self.path.is_dir():
                 raise UserError(f"--workdir={self.path} is a file; name a folder")
-            harmless = {SAMPLES, "config.json.tmp"}  # a sheet; what a killed start leaves
+            harmless = {SAMPLES, LOCK, "config.json.tmp"}  # a sheet; what a killed start leaves
             if any(entry.name not in harmless for entry in self.path.iterdir()):
                 raise UserError(
                     f"--workdir={self.path} holds other files and no run (no config.json); name a "
@@ -77,11 +85,34 @@ class Workdir:
         self.make_folder()
         try:
             if not self.config_path.exists():
-                temporary = self.path / "config.json.tmp"
-                configuration.save(config, temporary)
-                temporary.replace(self.config_path)
+                self.save_json("config.json", configuration.to_json(config))
         except OSError as error:
             raise self._unwritable(error) from error
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[bool]:
+        """Holds the folder's lock, or yields False where another process holds it.
+
+        The kernel frees the lock when its process ends, however it ends, and only then: a process
+        that is stopped or slow keeps it. Works between the hosts of a shared file system that
+        supports `flock`.
+
+        Raises:
+          UserError: the folder cannot be made or written.
+        """
+        self.make_folder()
+        lock = filelock.FileLock(self.path / LOCK, blocking=False)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            yield False
+            return
+        except OSError as error:
+            raise self._unwritable(error) from error
+        try:
+            yield True
+        finally:
+            lock.release()
 
     def make_folder(self) -> None:
         """Makes the folder.
@@ -117,6 +148,10 @@ class Workdir:
         if not self.results_path.exists():
             return None
         return json.loads(self.results_path.read_text(encoding="utf-8"))
+
+    def save_results(self, results: dict[str, Any]) -> None:
+        """Writes the outcome; from then on the run is finished."""
+        self.save_json(self.results_path.name, results)
 
     def save_json(self, name: str, content: dict[str, Any]) -> Path:
         """Writes a JSON file into the folder, whole or not at all, and returns its path."""

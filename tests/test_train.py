@@ -247,7 +247,7 @@ def test_without_extras_the_optimizer_is_plain_adam(tiny_config):
 def batch_of(match, classes) -> sampler.Batch:
     zeros = jnp.zeros((len(match), 4), jnp.int32)
     weight = jnp.array([1.0] * (len(match) - 1) + [0.0])
-    return sampler.Batch({}, zeros, jnp.array(match), jnp.array(classes), zeros > 0, weight)
+    return sampler.Batch({}, zeros, zeros, jnp.array(match), jnp.array(classes), zeros > 0, weight)
 
 
 @pytest.mark.parametrize("units", [1, 2])

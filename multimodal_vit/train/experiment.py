@@ -137,6 +137,17 @@ class Experiment:
             key=named_key(self._key, "train"),
         )
 
+    def flop_per_example(self) -> float:
+        """Floating-point operations of one training step, divided by its batch size.
+
+        XLA's own count for the step before optimisation: forward, backward, optimizer and sampler.
+        """
+        order = jax.ShapeDtypeStruct(
+            (self.steps_per_epoch * self.config.train.batch_size,), "int32"
+        )
+        lowered = jax.jit(self.train_step()).lower(self.abstract_state(), self.train_data(), order)
+        return lowered.cost_analysis()["flops"] / self.config.train.batch_size
+
     def predictor(self) -> Callable[[Any, str], evaluate.Predictions]:
         """A function of parameters and a part ("validation" or "test") that predicts all of it."""
         settings = self.config.evaluation

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from rich.console import Console
 
 from multimodal_vit import evaluate
 from multimodal_vit.errors import UserError
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
-from multimodal_vit.train.progress import ProgressDisplay, duration, end_time
+from multimodal_vit.train.progress import Display, duration, end_time
 from multimodal_vit.train.step import TrainState, make_train_steps, mean_metrics, zero_sums
 from multimodal_vit.train.writer import MetricWriter
 
@@ -70,8 +69,9 @@ class Outcome:
 def train(
     experiment: Experiment,
     workdir: Path,
-    console: Console | None = None,
+    display: Display | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    on_validation: Callable[[int, dict[str, Any]], None] = lambda step, values: None,
     slow_hint: str = "",
 ) -> Outcome:
     """Trains until the budget is spent or the validation loss no longer falls.
@@ -82,27 +82,25 @@ def train(
     Args:
       experiment: what to train.
       workdir: an existing folder; receives `metrics.jsonl`, `tensorboard/` and `checkpoints/`.
-      console: where progress is shown; by default nowhere.
+      display: where progress is shown; by default nowhere.
       should_stop: asked between dispatches; True saves a checkpoint and returns.
+      on_validation: told the step and the metrics of every validation of this call.
       slow_hint: said once where a CPU run would take longer than an hour.
 
     Raises:
       UserError: a checkpoint that cannot be read, or was trained on other data.
     """
-    console = console or Console(quiet=True)
+    display = display or Display()
     checkpoints = Checkpoints(workdir / "checkpoints")
     try:
         state, progress = _start(experiment, checkpoints)
         step = int(state.step)
-        with (
-            MetricWriter(workdir, step) as writer,
-            ProgressDisplay(
-                console, experiment.total_steps, experiment.config.train.batch_size
-            ) as display,
-        ):
+        with MetricWriter(workdir, step) as writer, display:
+            display.begin(experiment.total_steps, experiment.config.train.batch_size)
             if step:
                 display.line(f"Continuing from step {step} of {experiment.total_steps}.")
             loop = _Loop(experiment, checkpoints, writer, display, progress, slow_hint)
+            loop.on_validation = on_validation
             return loop.run(state, step, should_stop)
     finally:
         checkpoints.close()
@@ -137,7 +135,7 @@ class _Loop:
         experiment: Experiment,
         checkpoints: Checkpoints,
         writer: MetricWriter,
-        display: ProgressDisplay,
+        display: Display,
         progress: Progress,
         slow_hint: str,
     ) -> None:
@@ -148,6 +146,7 @@ class _Loop:
         self.display = display
         self.progress = progress
         self.slow_hint = slow_hint
+        self.on_validation: Callable[[int, dict[str, Any]], None] = lambda step, values: None
         self.predict = experiment.predictor()
         self.train_steps = make_train_steps(experiment.train_step())
         self.seconds_before = progress.train_seconds
@@ -259,6 +258,7 @@ class _Loop:
             self.progress.validations_without_gain += 1
         self.checkpoints.save(step, state, self._progress_now(), values["loss"])
         self._show_best()
+        self.on_validation(step, values)
         self.display.line(
             f"{samples:>9,} samples: validation loss {values['loss']:.4f}"
             f"{' (best)' if gained else ''}, true/false {values['match_accuracy']:.2%}, "

@@ -20,16 +20,44 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days"
 
 
-class ProgressDisplay:
+class Display:
+    """What the training loop tells of a run; this one shows nothing.
+
+    Attributes:
+      best: the best validation so far, in words.
+    """
+
+    best = "no validation yet"
+
+    def begin(self, total_steps: int, batch_size: int) -> None:
+        """Is told the size of the run before its first step."""
+
+    def update(self, step: int, loss: float | None, seconds_per_step: float) -> None:
+        """Is told where the run is after every dispatch."""
+
+    def line(self, text: str) -> None:
+        """Is told what deserves a line that stays."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+
+class ProgressDisplay(Display):
     """Steps done, examples per second, time left, and the best validation so far."""
 
-    def __init__(self, console: rich.console.Console, total_steps: int, batch_size: int) -> None:
+    def __init__(self, console: rich.console.Console) -> None:
         self._console = console
-        self._batch_size = batch_size
-        self._total = total_steps
+        self._batch_size = self._total = 0
         self._next_line = time.monotonic()
         self._loss = ""
-        self.best = "no validation yet"
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("step {task.completed}/{task.total}"),
             rich.progress.BarColumn(bar_width=24),
@@ -38,6 +66,10 @@ class ProgressDisplay:
             disable=not console.is_terminal,
             transient=True,
         )
+
+    def begin(self, total_steps: int, batch_size: int) -> None:
+        """Starts the bar."""
+        self._total, self._batch_size = total_steps, batch_size
         self._task = self._bar.add_task("compiling …", total=total_steps)
 
     def update(self, step: int, loss: float | None, seconds_per_step: float) -> None:

@@ -1,0 +1,126 @@
+"""One run, from a configuration to its results: train, test the best checkpoint, keep both.
+
+The command line, a study and a search all run experiments through `run`; each run has a workdir of
+its own and a lock on it, so that several processes can share a list of runs.
+"""
+
+import importlib.metadata
+import platform
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from multimodal_vit import __version__, evaluate
+from multimodal_vit.errors import UserError
+from multimodal_vit.evaluate import Predictions
+from multimodal_vit.models import parameter_count
+from multimodal_vit.train.checkpoint import Checkpoints
+from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.train.loop import Outcome, Progress, check_same_data, train
+from multimodal_vit.train.progress import Display
+from multimodal_vit.train.writer import read_metrics
+from multimodal_vit.workdir import METRICS, PREDICTIONS, Workdir
+
+
+def run(
+    experiment: Experiment,
+    workdir: Workdir,
+    display: Display | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_validation: Callable[[int, dict[str, Any]], None] = lambda step, values: None,
+    *,
+    test: bool = True,
+    slow_hint: str = "",
+) -> tuple[Outcome, dict[str, Any] | None]:
+    """Trains in a workdir that the caller has locked, or continues there, and tests.
+
+    Args:
+      experiment: what to run.
+      workdir: its folder.
+      display: where progress is shown; by default nowhere.
+      should_stop: asked between dispatches; True saves a checkpoint and returns.
+      on_validation: told the step and the metrics of every validation of this call.
+      test: whether the test split is looked at; a search does without.
+      slow_hint: see `train`.
+
+    Returns:
+      How training ended, and the results, as `results.json` holds them; None where it was stopped.
+
+    Raises:
+      UserError: the workdir or the data cannot be used, or training diverged.
+    """
+    config = experiment.config
+    workdir.begin(config)
+    outcome = train(experiment, workdir.path, display, should_stop, on_validation, slow_hint)
+    if not outcome.finished:
+        return outcome, None
+    progress = outcome.progress
+    seconds = progress.step_seconds or progress.train_seconds
+    steps = progress.timed_steps or outcome.step
+    samples = experiment.samples_seen(outcome.step)
+    flop = experiment.flop_per_example()
+    results = {
+        "config_name": config.name,
+        "seed": config.seed,
+        "data": {
+            "origin": experiment.splits.origin,
+            "fingerprint": progress.data_fingerprint,
+        },
+        "validation": _best_validation(workdir, progress.best_step),
+        "best_step": progress.best_step,
+        "steps": outcome.step,
+        "samples_seen": samples,
+        "train_seconds": progress.train_seconds,
+        "examples_per_second": steps * config.train.batch_size / seconds,
+        "flop_per_example": flop,
+        "pflop": flop * samples / 1e15,
+        "parameters": parameter_count(experiment.abstract_state().params),
+        "versions": versions(),
+    }
+    if test:
+        _, predictions = predict_best(experiment, workdir)
+        predictions.save(workdir.path / PREDICTIONS)
+        results["test"] = evaluate.metrics(predictions)
+    workdir.save_results(results)
+    return outcome, results
+
+
+def predict_best(experiment: Experiment, workdir: Workdir) -> tuple[int, Predictions]:
+    """The best checkpoint's step and its predictions of the test split.
+
+    Raises:
+      UserError: no checkpoint yet, one that cannot be read, or of a run on other data.
+    """
+    directory = workdir.path / "checkpoints"
+    best = None
+    if directory.is_dir():
+        checkpoints = Checkpoints(directory, read_only=True)
+        best = checkpoints.best_step()
+    if best is None:
+        raise UserError(
+            f"{directory} holds no checkpoint with a validation yet; train on until the first one"
+        )
+    state, progress = checkpoints.restore(best, experiment.abstract_state())
+    checkpoints.close()
+    check_same_data(Progress(**progress), experiment)
+    return best, experiment.predictor()(state.params, "test")
+
+
+def _best_validation(workdir: Workdir, best_step: int) -> dict[str, Any]:
+    (row,) = (
+        row
+        for row in read_metrics(workdir.path / METRICS)
+        if row["split"] == "validation" and row["step"] == best_step
+    )
+    return {name: value for name, value in row.items() if name not in ("split", "step", "samples")}
+
+
+def versions() -> dict[str, str]:
+    """The versions and the device that a result rests on."""
+    packages = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
+    found = {"multimodal_vit": __version__}
+    found |= {name: importlib.metadata.version(name) for name in packages}
+    device = jax.devices()[0]
+    kind = f"{jax.device_count()} × {device.device_kind} ({device.platform})"
+    return found | {"python": platform.python_version(), "devices": kind}
