@@ -17,5 +17,5 @@ def get_config(name: str = "thesis") -> ConfigDict:
     config.data.name = "fashion_mnist"
     config.model.stem = "conv"
     config.model.num_conv_layers = 0
-    config.model.patch_size = {"thesis": 4, "small": 14}[name]
+    config.model.patch_size = 14 if name == "small" else 4
     return config

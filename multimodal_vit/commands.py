@@ -16,6 +16,9 @@ from multimodal_vit.analysis import figures, tables
 from multimodal_vit.errors import UserError
 from multimodal_vit.models import parameter_count
 from multimodal_vit.run import predict_best, run, versions
+from multimodal_vit.study import definition as study
+from multimodal_vit.study.display import StudyTable
+from multimodal_vit.study.runner import TABLE, run_all, write_table
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import ProgressDisplay, duration
 from multimodal_vit.train.writer import read_metrics
@@ -87,6 +90,32 @@ def run_evaluate(workdir: Workdir, console: Console, given: ConfigDict | None = 
     path = workdir.save_json("evaluation.json", content | {"test": metrics})
     console.print(f"Written to {path}")
     return 0
+
+
+def run_study(config: ConfigDict, folder: Path, console: Console, command: str) -> int:
+    """Runs what is missing of a study, then writes its table and its report.
+
+    Args:
+      config: of the study.
+      folder: the study's workdir.
+      console: for the live table.
+      command: the command line, for the report.
+
+    Returns:
+      The exit code: 0; 130 where Ctrl-C stopped it; 2 where a run failed.
+
+    Raises:
+      UserError: the configuration, the data or the workdir cannot be used.
+    """
+    study.check(config)
+    with stop_on_signal() as received, StudyTable(console) as display:
+        failed = run_all(config, folder, display, lambda: bool(received))
+    if failed is None:
+        console.print("Stopped and saved. The same command continues.")
+        return 130 if received[0] == signal.SIGINT else 0
+    runs = study.runs_of(config, folder)
+    write_table(runs, folder / TABLE)
+    return 2 if failed else 0
 
 
 def run_sample(config: ConfigDict, workdir: Workdir, console: Console) -> int:

@@ -55,8 +55,8 @@ def thesis() -> ConfigDict:
     config.train.batch_size = 128  # chosen
     config.train.learning_rate = 3e-4  # chosen; the peak, after warm-up
     config.train.warmup_steps = 1_000  # chosen
-    config.train.schedule = "constant"  # after warm-up: "constant" or "cosine" (to 0)
-    config.train.weight_decay = 0.0  # decoupled, on kernels and embeddings alone
+    config.train.schedule = "cosine"  # after warm-up: "constant" or "cosine" (to 0). Chosen
+    config.train.weight_decay = 0.05  # decoupled, on kernels and embeddings alone. Chosen
     config.train.gradient_clip = 1.0  # largest global norm; 0: off. Chosen
     config.train.epochs_per_validation = 1
     config.train.patience = 3  # stop after as many validations without a lower loss; 0: never
@@ -81,12 +81,24 @@ def small() -> ConfigDict:
     config.train.num_samples = 330_000
     config.train.learning_rate = 1e-3
     config.train.warmup_steps = 200
-    config.train.weight_decay = 0.05
-    config.train.schedule = "cosine"
     return config
 
 
-PRESETS: dict[str, Callable[[], ConfigDict]] = {"thesis": thesis, "small": small}
+def faithful() -> ConfigDict:
+    """The thesis's size with the optimizer it names: plain Adam at a constant rate."""
+    config = thesis()
+    config.train.schedule = "constant"
+    config.train.warmup_steps = 0
+    config.train.weight_decay = 0.0
+    config.train.gradient_clip = 0.0
+    return config
+
+
+PRESETS: dict[str, Callable[[], ConfigDict]] = {
+    "thesis": thesis,
+    "small": small,
+    "faithful": faithful,
+}
 
 
 def preset(name: str) -> ConfigDict:
@@ -139,7 +151,7 @@ def make_task(config: ConfigDict, image_set: data.ImageSet) -> sampler.Task:
 
 def check(config: ConfigDict) -> None:
     """Raises one `UserError` that lists every mistake that `problems` finds."""
-    _raise_all(list(problems(config)))
+    raise_all(list(problems(config)))
 
 
 def check_with_data(config: ConfigDict, task: sampler.Task, num_devices: int) -> None:
@@ -158,10 +170,11 @@ def check_with_data(config: ConfigDict, task: sampler.Task, num_devices: int) ->
                 f"{field}.batch_size={size} cannot be shared equally by {num_devices} devices; "
                 f"take a multiple of {num_devices}, such as {-(-size // num_devices) * num_devices}"
             )
-    _raise_all(found)
+    raise_all(found)
 
 
-def _raise_all(found: list[str]) -> None:
+def raise_all(found: list[str]) -> None:
+    """Raises one `UserError` with all of the mistakes found, if any."""
     if len(found) == 1:
         raise UserError(found[0])
     if found:

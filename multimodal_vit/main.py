@@ -3,12 +3,14 @@
     python -m multimodal_vit.main --config=configs/digits_conv.py
     python -m multimodal_vit.main --config=configs/mnist_conv.py:small --config.seed=1
     python -m multimodal_vit.main --mode=evaluate --workdir=runs/digits_conv
+    python -m multimodal_vit.main --mode=study --config=configs/study_table41.py:small
 
 Exit codes: 0, done, or stopped by SIGTERM and saved; 2, a mistake in what was given; 130, stopped
 by Ctrl-C and saved.
 """
 
 import ast
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +21,7 @@ from rich.console import Console
 
 from multimodal_vit.errors import UserError
 
-MODES = ("train", "evaluate", "sample")
+MODES = ("train", "evaluate", "sample", "study")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,8 +72,19 @@ def _run(argv: list[str]) -> int:
     from multimodal_vit import commands  # late: a mistake in the flags is answered at once
     from multimodal_vit.workdir import Workdir
 
+    kind = config.get("kind", "experiment") if config is not None else "experiment"
+    if kind != (values.mode if values.mode in ("study", "search") else "experiment"):
+        mode, article = ("train", "an") if kind == "experiment" else (kind, "a")
+        raise UserError(
+            f"{_config_argument(argv)} is the configuration of {article} {kind}, which "
+            f"--mode={values.mode} does not take; give --mode={mode}"
+        )
     console = Console(markup=False, highlight=False)
-    workdir = Workdir(values.workdir or f"runs/{config.name}")
+    folder = values.workdir or f"runs/{config.name}"
+    if values.mode == "study":
+        command = shlex.join(["python", "-m", "multimodal_vit.main", *argv[1:]])
+        return commands.run_study(config, Path(folder), console, command)
+    workdir = Workdir(folder)
     if values.mode == "evaluate":
         return commands.run_evaluate(workdir, console, config)
     if values.mode == "sample":

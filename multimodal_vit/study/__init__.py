@@ -1,0 +1,5 @@
+"""Studies: conditions × seeds in one resumable command. See `definition` and `runner`."""
+
+from multimodal_vit.study.definition import cross, study
+
+__all__ = ["cross", "study"]

@@ -1,0 +1,130 @@
+"""What a study is: conditions, each a whole experiment, and how many seeds each gets.
+
+A study is a file in `configs/` whose `get_config` returns what `study` returns.
+"""
+
+import dataclasses
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from multimodal_vit import config as configuration
+from multimodal_vit.workdir import Workdir
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # conditions name folders
+
+
+def study(
+    title: str,
+    conditions: Mapping[str, ConfigDict],
+    comparisons: Sequence[tuple[str, str]] = (),
+    published: Mapping[str, tuple[float, float, int]] | None = None,
+) -> ConfigDict:
+    """The configuration of a study.
+
+    Args:
+      title: what is asked, as the report's heading.
+      conditions: experiments by name; letters, digits, "_" and "-".
+      comparisons: pairs of conditions to test against each other.
+      published: for conditions with a published result, its mean and standard deviation of the
+        true/false accuracy (fractions) and its number of runs.
+    """
+    config = ConfigDict()
+    config.kind = "study"
+    config.name = ""  # by default, on the command line, the file's name and the preset
+    config.title = title
+    config.question = ""  # a sentence or two under the heading
+    config.num_seeds = 5
+    config.first_seed = 0
+    config.conditions = ConfigDict(
+        {name: c.to_dict() for name, c in conditions.items()}, sort_keys=False
+    )
+    config.comparisons = tuple(tuple(pair) for pair in comparisons)
+    config.published = ConfigDict(
+        {
+            name: {"mean": mean, "std": std, "runs": runs}
+            for name, (mean, std, runs) in (published or {}).items()
+        }
+    )
+    config.published_source = ""
+    return config
+
+
+def cross(base: ConfigDict, **factors: Mapping[str, Mapping[str, Any]]) -> dict[str, ConfigDict]:
+    """Every combination of the levels of some factors.
+
+    Args:
+      base: the experiment that is changed.
+      factors: for each factor, its levels by name: the fields that a level sets. For example
+        `cross(small(), decay={"on": {}, "off": {"train.weight_decay": 0.0}})`.
+
+    Returns:
+      Experiments by name: the levels' names joined by "_".
+
+    Raises:
+      UserError: no such field, or a value of another type.
+    """
+    crossed = {}
+    for levels in itertools.product(*(factor.items() for factor in factors.values())):
+        config = base
+        for _, changes in levels:
+            config = configuration.changed(config, changes)
+        crossed["_".join(name for name, _ in levels)] = config
+    return crossed
+
+
+@dataclasses.dataclass(frozen=True, eq=False)  # told apart by identity
+class StudyRun:
+    """One run of a study.
+
+    Attributes:
+      condition: its name.
+      config: the experiment, with its seed.
+      workdir: its folder.
+    """
+
+    condition: str
+    config: ConfigDict
+    workdir: Workdir
+
+
+def runs_of(config: ConfigDict, workdir: Path) -> list[StudyRun]:
+    """The runs of a study, the first seed of every condition first."""
+    found = []
+    for seed in range(config.first_seed, config.first_seed + config.num_seeds):
+        for condition, experiment in config.conditions.items():
+            changes = {"name": condition, "seed": seed}
+            own = configuration.changed(experiment, changes)
+            folder = workdir / "runs" / condition / f"seed_{seed}"
+            found.append(StudyRun(condition, own, Workdir(folder)))
+    return found
+
+
+def check(config: ConfigDict) -> None:
+    """Raises one `UserError` that lists every mistake that `problems` finds."""
+    configuration.raise_all(list(problems(config)))
+
+
+def problems(config: ConfigDict) -> Iterator[str]:
+    """Yields a line for every mistake in a study's configuration."""
+    if not config.conditions:
+        yield "conditions is empty; name at least one experiment"
+    for field, least in (("num_seeds", 1), ("first_seed", 0)):
+        if config[field] < least:
+            yield f"{field}={config[field]} is out of range: it must be at least {least}"
+    for name, experiment in config.conditions.items():
+        if not _NAME.fullmatch(name):
+            yield f"conditions: {name!r} names a folder; use letters, digits, - and _"
+        for problem in configuration.problems(experiment):
+            yield f"conditions.{name}.{problem}"
+    for pair in config.comparisons:
+        if len(pair) != 2 or pair[0] == pair[1]:
+            yield f"comparisons: {tuple(pair)} must be two different conditions"
+    for name in {*itertools.chain(*config.comparisons), *config.published}:
+        if name not in config.conditions:
+            known = ", ".join(config.conditions)
+            yield f"comparisons and published: {name!r} is no condition; there are: {known}"

@@ -1,0 +1,152 @@
+"""Runs a study to the end, whatever interrupts it, and writes its results as one tidy table.
+
+Every run is an ordinary run in `runs/<condition>/seed_<seed>` of the study's workdir, so a finished
+one is never computed again, an interrupted one continues, and more seeds or conditions add what is
+missing. Any number of processes may work on one study: each takes the runs that nobody holds.
+"""
+
+import csv
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from multimodal_vit.data import Splits, load_splits
+from multimodal_vit.errors import UserError
+from multimodal_vit.run import run
+from multimodal_vit.study.definition import StudyRun, runs_of
+from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.train.progress import Display
+
+TABLE = "results.csv"
+SECONDS_BETWEEN_LOOKS = 2.0  # at runs that other processes hold
+
+
+def load_data(configs: Iterable[ConfigDict]) -> Callable[[ConfigDict], Splits]:
+    """Reads the data of some experiments, each set once; returns a function that looks it up.
+
+    Raises:
+      UserError: data that is missing or damaged.
+    """
+
+    def key(config: ConfigDict) -> tuple[str, str, str]:
+        return config.data.source, config.data.name, config.data.directory
+
+    loaded: dict[tuple[str, str, str], Splits] = {}
+    for config in configs:
+        if key(config) not in loaded:
+            loaded[key(config)] = load_splits(*key(config))
+    return lambda config: loaded[key(config)]
+
+
+class StudyDisplay:
+    """What is told of a study while it runs; this one shows nothing."""
+
+    def begin(self, runs: Sequence[StudyRun], flop: Mapping[str, float]) -> None:
+        """Is told all runs and, by condition, the floating-point operations of a whole run."""
+
+    def starts(self, which: StudyRun) -> Display:
+        """Is told that a run starts here; returns what shows its progress."""
+        return Display()
+
+    def ended(self, which: StudyRun, results: dict[str, Any]) -> None:
+        """Is told of a run that is finished, here, elsewhere or earlier."""
+
+    def failed(self, which: StudyRun, reason: str) -> None:
+        """Is told of a run that cannot be finished."""
+
+    def elsewhere(self, which: StudyRun) -> None:
+        """Is told of a run that another process holds."""
+
+
+def run_all(
+    config: ConfigDict,
+    workdir: Path,
+    display: StudyDisplay | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> dict[str, str] | None:
+    """Runs what is missing of a study.
+
+    Args:
+      config: valid.
+      workdir: the study's folder.
+      display: is told what happens.
+      should_stop: asked often; True saves the run that is under way and returns.
+
+    Returns:
+      Why runs failed, by their folder below the study's; None where it was stopped before the end.
+
+    Raises:
+      UserError: data that is missing, or a run's folder that holds another configuration.
+    """
+    display = display or StudyDisplay()
+    runs = runs_of(config, workdir)
+    splits_of = load_data(which.config for which in runs)
+    flop: dict[str, float] = {}
+    for which in runs:
+        which.workdir.check(which.config)
+        if which.condition not in flop:
+            experiment = Experiment.create(which.config, splits_of(which.config))
+            samples = experiment.samples_seen(experiment.total_steps)
+            flop[which.condition] = experiment.flop_per_example() * samples
+    display.begin(runs, flop)
+
+    def finish(which: StudyRun) -> None:
+        experiment = Experiment.create(which.config, splits_of(which.config))
+        run(experiment, which.workdir, display.starts(which), should_stop)
+        jax.clear_caches()  # each run compiles its own programs; free this one's
+
+    left, failed = runs, {}
+    while left:
+        busy = []
+        for which in left:
+            if should_stop():
+                return None
+            if which.workdir.results() is None:
+                with which.workdir.locked() as free:
+                    if not free:
+                        busy.append(which)
+                        display.elsewhere(which)
+                        continue
+                    try:
+                        if which.workdir.results() is None:  # nor finished elsewhere just now
+                            finish(which)
+                    except UserError as error:
+                        failed[str(which.workdir.path.relative_to(workdir))] = str(error)
+                        display.failed(which, str(error))
+                        continue
+            results = which.workdir.results()
+            if results is None:
+                return None
+            display.ended(which, results)
+        if len(busy) == len(left):
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        left = busy
+    return failed
+
+
+def write_table(runs: Sequence[StudyRun], path: Path) -> None:
+    """Writes the results of the finished runs as CSV, one row for each run and metric.
+
+    The columns are condition, seed, metric and value; a metric is named by its place in
+    `results.json`, such as `test.match_accuracy`.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("condition", "seed", "metric", "value"))
+        for which in runs:
+            for metric, value in _numbers(which.workdir.results() or {}):
+                writer.writerow((which.condition, which.config.seed, metric, repr(value)))
+    temporary.replace(path)
+
+
+def _numbers(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, int | float]]:
+    for name, value in content.items():
+        if isinstance(value, dict):
+            yield from _numbers(value, f"{prefix}{name}.")
+        elif isinstance(value, (int, float)) and prefix + name != "seed":
+            yield prefix + name, value
