@@ -2,17 +2,15 @@
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from multimodal_vit import evaluate, sampler
-from multimodal_vit.analysis import figures, tables
+from multimodal_vit import evaluate
+from multimodal_vit.analysis import figures, report, tables
 from multimodal_vit.errors import UserError
 from multimodal_vit.models import parameter_count
 from multimodal_vit.run import predict_best, run, versions
@@ -115,6 +113,11 @@ def run_study(config: ConfigDict, folder: Path, console: Console, command: str) 
         return 130 if received[0] == signal.SIGINT else 0
     runs = study.runs_of(config, folder)
     write_table(runs, folder / TABLE)
+    if any(which.workdir.results() for which in runs):
+        report.write_report(config, folder, command, failed)
+        console.print(f"Written to {folder}: report.html, report.md, study.json, {TABLE}, figures/")
+    for name, reason in failed.items():
+        console.print(f"failed: {name}: {reason}", soft_wrap=True)
     return 2 if failed else 0
 
 
@@ -164,14 +167,7 @@ def _describe(experiment: Experiment, workdir: Workdir, console: Console) -> Non
 
 
 def _draw_samples(experiment: Experiment, path: Path) -> None:
-    images, labels = experiment.splits.train.images, experiment.splits.train.labels
-    key = sampler.named_key(jax.random.key(experiment.config.seed), "sheet")
-    count = min(SHEET_EXAMPLES, len(labels))
-    base = jax.random.choice(key, len(labels), (count,), replace=False)
-    draw: Callable[..., sampler.Batch] = jax.jit(sampler.sample_batch, static_argnums=5)
-    batch = draw(key, images, labels, base, jnp.ones(count), experiment.task)
-    class_names = experiment.splits.train.class_names
-    figures.sample_sheet(jax.device_get(batch), experiment.task.grid, class_names, path)
+    figures.task_sheet(experiment, SHEET_EXAMPLES).savefig(path, dpi=110)
 
 
 def _show_results(results: dict[str, Any], workdir: Workdir, console: Console) -> None:

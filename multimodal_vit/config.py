@@ -125,10 +125,10 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
       UserError: no such field, or a value of another type.
     """
     copy = config.copy_and_resolve_references()
-    fields = dict(_flat(config))
+    known = fields(config)
     for field, value in changes.items():
-        if field not in fields:
-            raise UserError(f"{field!r} is no field of a configuration{_hint(field, fields)}")
+        if field not in known:
+            raise UserError(f"{field!r} is no field of a configuration{_hint(field, known)}")
         group, _, name = field.rpartition(".")
         try:
             (_get(copy, group) if group else copy)[name] = value
@@ -314,12 +314,17 @@ FREE_FIELDS = ("data.directory",)
 
 def differences(saved: ConfigDict, given: ConfigDict) -> list[str]:
     """A line for each field in which two configurations differ, but for `FREE_FIELDS`."""
-    old, new = dict(_flat(saved)), dict(_flat(given))
+    old, new = fields(saved), fields(given)
     return [
         f"{field}: {old.get(field, 'absent')!r} there, {new.get(field, 'absent')!r} given"
         for field in sorted(old.keys() | new.keys())
         if field not in FREE_FIELDS and old.get(field) != new.get(field)
     ]
+
+
+def fields(config: ConfigDict) -> dict[str, Any]:
+    """The values of all fields by their dotted names."""
+    return dict(_flat(config))
 
 
 def _flat(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,5 +1,6 @@
 """Pictures for people: a sheet of task examples, and the curves of a run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,41 +8,45 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from multimodal_vit.sampler import Batch
+from multimodal_vit.train.experiment import Experiment
 
 # Okabe & Ito's colours, told apart by colour-blind readers; line styles tell them apart in grey.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PURPLE, SKY = "#CC79A7", "#56B4E9"
 
 
 def sample_sheet(
-    batch: Batch,
+    images: np.ndarray,
+    words: np.ndarray,
+    labels: np.ndarray,
     grid: tuple[int, int],
     class_names: tuple[str, ...],
-    path: Path,
     columns: int = 4,
-) -> None:
+    notes: Sequence[str] = (),
+) -> Figure:
     """Draws examples of the task with their texts and targets.
 
     Args:
-      batch: the examples, on host or device.
+      images: uint8 [B, H, W, C].
+      words: int [B, n], their texts.
+      labels: int [B, n], what they show.
       grid: rows and columns of images in each; thin lines show them, which are not in the data.
       class_names: the K names.
-      path: the PNG to write.
       columns: examples in a row.
+      notes: a line below each, if given.
     """
-    images = np.asarray(batch.inputs["image"])
-    words, labels = np.asarray(batch.inputs["words"]), np.asarray(batch.labels)
     rows = -(-len(images) // columns)
     ratio = images.shape[1] / images.shape[2]
     figure = Figure(figsize=(3.1 * columns, (3.0 * ratio + 1.2) * rows), layout="constrained")
-    for axes, image, text, shown in zip(
-        figure.subplots(rows, columns, squeeze=False).flat, images, words, labels, strict=False
+    panels = figure.subplots(rows, columns, squeeze=False).flat
+    for i, (axes, image, text, shown) in enumerate(
+        zip(panels, images, words, labels, strict=False)
     ):
         axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
-        for i in range(1, grid[0]):
-            axes.axhline(i * image.shape[0] / grid[0] - 0.5, color=GREEN, linewidth=0.8)
-        for i in range(1, grid[1]):
-            axes.axvline(i * image.shape[1] / grid[1] - 0.5, color=GREEN, linewidth=0.8)
+        for row in range(1, grid[0]):
+            axes.axhline(row * image.shape[0] / grid[0] - 0.5, color=GREEN, linewidth=0.8)
+        for column in range(1, grid[1]):
+            axes.axvline(column * image.shape[1] / grid[1] - 0.5, color=GREEN, linewidth=0.8)
         is_true = (text == shown).all()
         wrong = [
             f"{class_names[word]} is {class_names[label]}"
@@ -49,8 +54,9 @@ def sample_sheet(
             if word != label
         ]
         axes.set_title(_text([class_names[word] for word in text], grid[1]), fontsize=10, pad=5)
+        verdict = "true" if is_true else "false: " + _text(wrong, 1)
         axes.set_xlabel(
-            "true" if is_true else "false: " + _text(wrong, 1),
+            f"{verdict}\n{notes[i]}" if notes else verdict,
             fontsize=9,
             color=BLUE if is_true else RED,
         )
@@ -58,7 +64,19 @@ def sample_sheet(
         axes.set_yticks([])
     for axes in figure.axes[len(images) :]:
         axes.set_axis_off()
-    figure.savefig(path, dpi=110)
+    return figure
+
+
+def task_sheet(experiment: Experiment, count: int) -> Figure:
+    """Draws training pairs of an experiment."""
+    batch = experiment.examples(count)
+    return sample_sheet(
+        batch.inputs["image"],
+        batch.inputs["words"],
+        batch.labels,
+        experiment.task.grid,
+        experiment.splits.train.class_names,
+    )
 
 
 def _text(parts: list[str], in_line: int) -> str:
@@ -105,7 +123,7 @@ def curves(rows: list[dict[str, Any]], title: str, path: Path) -> None:
     accuracy.axhline(0.5, color="0.6", linewidth=0.8, linestyle=":")
     for axes in (loss, accuracy):
         axes.set_xlabel("training pairs seen")
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: _short(x)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short_number(x)))
         axes.set_xlim(left=0)
         axes.grid(color="0.9")
         if axes.get_legend_handles_labels()[0]:
@@ -113,7 +131,8 @@ def curves(rows: list[dict[str, Any]], title: str, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _short(number: float) -> str:
+def short_number(number: float) -> str:
+    """A number as an axis shows it: 55k, 6.4M."""
     for size, unit in ((1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:g}{unit}"

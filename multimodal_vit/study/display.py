@@ -28,8 +28,10 @@ class StudyTable(StudyDisplay):
         self._done: dict[StudyRun, dict[str, Any]] = {}
         self._failed: list[StudyRun] = []
         self._elsewhere: list[StudyRun] = []
+        self._most_elsewhere = 0
         self._here: StudyRun | None = None
         self.share_here = 0.0  # of the run under way that is done
+        self._began = time.monotonic()  # of this run, here
         self.doing = "reading the data …"
         self._live = Live(
             console=console, get_renderable=self.render, refresh_per_second=2, transient=True
@@ -44,7 +46,7 @@ class StudyTable(StudyDisplay):
 
     def starts(self, which: StudyRun) -> Display:
         """Notes the run; what it returns keeps the table up to date."""
-        self._here, self.share_here = which, 0.0
+        self._here, self.share_here, self._began = which, 0.0, time.monotonic()
         return _RunDisplay(self, f"{which.condition}, seed {which.config.seed}")
 
     def ended(self, which: StudyRun, results: dict[str, Any]) -> None:
@@ -70,6 +72,7 @@ class StudyTable(StudyDisplay):
         """Notes that another process has the run."""
         if which not in self._elsewhere:
             self._elsewhere.append(which)
+            self._most_elsewhere = max(self._most_elsewhere, len(self._elsewhere))
         self.doing = "waiting for runs of other processes"
 
     def _leave(self, which: StudyRun) -> None:
@@ -88,6 +91,10 @@ class StudyTable(StudyDisplay):
 
     def outlook(self) -> str:
         """How many runs are done, and about how long the rest takes."""
+        for which in list(self._elsewhere):
+            if (results := which.workdir.results()) is not None:
+                self._elsewhere.remove(which)
+                self._done[which] = results
         text = f"{len(self._done)} of {len(self._runs)} done"
         left = self._seconds_left()
         return text + (f", about {duration(left)} left, until {end_time(left)}" if left else "")
@@ -95,14 +102,18 @@ class StudyTable(StudyDisplay):
     def _seconds_left(self) -> float | None:
         """By the speed so far, in floating-point operations, of this and the other processes."""
         seconds = sum(r["train_seconds"] for r in self._done.values())
-        if not seconds:
+        flop = sum(r["pflop"] * 1e15 for r in self._done.values())
+        if self._here is not None:
+            flop += self.share_here * self._flop[self._here.condition]
+            seconds += time.monotonic() - self._began
+        if not flop:
             return None
-        rate = sum(r["pflop"] * 1e15 for r in self._done.values()) / seconds
+        rate = flop / seconds
         waiting = [w for w in self._runs if w not in self._done and w not in self._failed]
         flop = sum(self._flop[w.condition] for w in waiting)
         if self._here is not None:
             flop -= self.share_here * self._flop[self._here.condition]
-        return flop / rate / (1 + len(self._elsewhere))
+        return max(flop, 0.0) / rate / (1 + self._most_elsewhere)
 
     def render(self) -> Group:
         """The table and a line of what is under way."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh, NamedSharding
@@ -136,6 +137,14 @@ class Experiment:
             batch_size=self.config.train.batch_size,
             key=named_key(self._key, "train"),
         )
+
+    def examples(self, count: int) -> sampler.Batch:
+        """Some training pairs, in host memory, for people to look at: `count`, or all if fewer."""
+        images, labels = self.splits.train.images, self.splits.train.labels
+        key = named_key(self._key, "sheet")
+        base = jax.random.choice(key, len(labels), (min(count, len(labels)),), replace=False)
+        draw: Callable[..., sampler.Batch] = jax.jit(sampler.sample_batch, static_argnums=5)
+        return jax.device_get(draw(key, images, labels, base, jnp.ones(len(base)), self.task))
 
     def flop_per_example(self) -> float:
         """Floating-point operations of one training step, divided by its batch size.

@@ -1,0 +1,311 @@
+"""The report of a study: a self-contained HTML page, the same in Markdown, figures as files.
+
+Everything is read from the runs' folders. Strings from data and configurations are escaped.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from ml_collections import ConfigDict
+
+from multimodal_vit import config as configuration
+from multimodal_vit.analysis import study_figures as figures
+from multimodal_vit.analysis.figures import task_sheet
+from multimodal_vit.analysis.statistics import Comparison, Summary, compare, holm
+from multimodal_vit.analysis.study_results import ConditionResults, class_shares
+from multimodal_vit.study.definition import StudyRun, runs_of
+from multimodal_vit.study.runner import load_data
+from multimodal_vit.train.progress import duration
+
+NUM_EXAMPLES = NUM_MISTAKES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportFigure:
+    """A figure in the page.
+
+    Attributes:
+      name: of its files in `figures/`.
+      light: a data address for light pages.
+      dark: a data address for dark pages.
+      text: what a reader who cannot see it is told, and the caption.
+    """
+
+    name: str
+    light: str
+    dark: str
+    text: str
+
+
+def write_report(
+    config: ConfigDict, folder: Path, command: str, failed: Mapping[str, str]
+) -> dict[str, Any]:
+    """Writes `report.html`, `report.md`, `study.json` and `figures/` into a study's folder.
+
+    Args:
+      config: the study's.
+      folder: its workdir; at least one run is finished.
+      command: that made it.
+      failed: reasons by run.
+
+    Returns:
+      What `study.json` holds: summaries and tests.
+    """
+    conditions = _finished(config, folder)
+    summaries = {c.name: Summary.of(c.accuracies) for c in conditions}
+    tests = _tests(config, summaries)
+    content = {
+        "name": config.name,
+        "title": config.title,
+        "conditions": {
+            c.name: dataclasses.asdict(summaries[c.name]) | {"values": c.accuracies}
+            for c in conditions
+        },
+        "tests": tests,
+        "failed": dict(failed),
+    }
+    _write(folder / "study.json", json.dumps(_without_nan(content), indent=2) + "\n")
+    (folder / "figures").mkdir(exist_ok=True)
+    page = _page(config, folder, conditions, summaries, tests, command, failed)
+    loader = jinja2.PackageLoader("multimodal_vit.analysis")
+    options = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
+    html = jinja2.Environment(loader=loader, autoescape=True, **options)
+    markdown = jinja2.Environment(loader=loader, autoescape=False, **options)
+    markdown.finalize = _escape_markdown
+    for environment, name in ((html, "report.html"), (markdown, "report.md")):
+        environment.filters |= {"percent": percent, "p": p_value}
+        _write(folder / name, environment.get_template(f"{name}.j2").render(page))
+    return content
+
+
+def _finished(config: ConfigDict, folder: Path) -> list[ConditionResults]:
+    runs: dict[str, list[StudyRun]] = {}
+    for run in runs_of(config, folder):
+        if run.workdir.results() is not None:
+            runs.setdefault(run.condition, []).append(run)
+    ordered = {name: runs[name] for name in config.conditions if name in runs}
+    splits_of = load_data(mine[0].config for mine in ordered.values())
+    return [ConditionResults(n, mine, splits_of(mine[0].config)) for n, mine in ordered.items()]
+
+
+def _tests(config: ConfigDict, summaries: Mapping[str, Summary]) -> list[dict[str, Any]]:
+    """The study's comparisons, here and as published, each family with Holm's correction."""
+    published = published_summaries(config)
+    found = []
+    for source, known in (("this study", summaries), (config.published_source, published)):
+        family = []
+        for first, second in config.comparisons:
+            if first in known and second in known:
+                result = compare(known[first], known[second])
+                if result is not None:
+                    family.append((first, second, result))
+        student = holm([result.student.p for *_, result in family])
+        welch = holm([result.welch.p for *_, result in family])
+        for (first, second, result), p, welch_p in zip(family, student, welch, strict=True):
+            found.append(
+                {"source": source or "published", "first": first, "second": second}
+                | dataclasses.asdict(result)
+                | {"holm": {"student": p, "welch": welch_p}}
+            )
+    return found
+
+
+def published_summaries(config: ConfigDict) -> dict[str, Summary]:
+    """The published mean, standard deviation and number of runs of a study's conditions."""
+    return {n: Summary(p.mean, p.std, p.runs) for n, p in config.published.items()}
+
+
+def _page(
+    config: ConfigDict,
+    folder: Path,
+    conditions: Sequence[ConditionResults],
+    summaries: Mapping[str, Summary],
+    tests: Sequence[Mapping[str, Any]],
+    command: str,
+    failed: Mapping[str, str],
+) -> dict[str, Any]:
+    published = published_summaries(config)
+    by_data = {c.config.data.name: c for c in reversed(conditions)}
+
+    def figure(name: str, draw: Any, text: str) -> ReportFigure:
+        return ReportFigure(name, *figures.themed(draw, folder / "figures", name), text)
+
+    shares = {name: class_shares(c.experiment) for name, c in reversed(by_data.items())}
+    planned = dict.fromkeys(config.conditions, config.num_seeds)
+    rows = [
+        {
+            "name": c.name,
+            "summary": summaries[c.name],
+            "interval": summaries[c.name].interval(),
+            "class_accuracy": Summary.of(c.values("test", "class_accuracy")),
+            "published": published.get(c.name),
+            "planned": planned[c.name],
+            "samples": np.mean(c.values("samples_seen")),
+            "seconds": np.mean(c.values("train_seconds")),
+            "pflop": np.mean(c.values("pflop")),
+            "examples_per_second": np.mean(c.values("examples_per_second")),
+        }
+        for c in conditions
+    ]
+    found_mistakes = [(c, c.mistakes(NUM_MISTAKES)) for c in conditions]
+    return {
+        "config": config,
+        "answers": [answer(t) for t in tests if t["source"] == "this study"],
+        "chance": np.mean([c.values("test", "chance", "match_accuracy") for c in conditions]),
+        "examples": [
+            figure(
+                f"examples_{data}",
+                lambda c=c: task_sheet(c.experiment, NUM_EXAMPLES),
+                f"Examples of the task on {data}. Above each its text; below whether the text is "
+                "true of it. The green lines are not in the data.",
+            )
+            for data, c in reversed(by_data.items())
+        ],
+        "splits": {
+            data: (c.experiment.splits.origin, _sizes(c)) for data, c in reversed(by_data.items())
+        },
+        "shapes": {c.name: c.shapes() for c in conditions},
+        "rows": rows,
+        "tests": tests,
+        "accuracies": figure(
+            "accuracies",
+            lambda: figures.accuracies(conditions, published, config.published_source),
+            "True/false accuracy of every run on the test split.",
+        ),
+        "curves": figure(
+            "curves",
+            lambda: figures.curves(conditions),
+            "Validation loss and accuracy over training: mean over seeds, the band from the lowest "
+            "to the highest seed; the thin line is the training loss.",
+        ),
+        "by_replaced": figure(
+            "by_replaced",
+            lambda: figures.by_replaced(conditions),
+            "Right answers by how many labels of the text are wrong.",
+        ),
+        "confusions": figure(
+            "confusions",
+            lambda: figures.confusions(conditions),
+            "How often a single wrong label passed for right (percent of such pairs, all seeds), "
+            "by what the image shows and what the text says.",
+        ),
+        "mistakes": [
+            figure(
+                f"mistakes_{c.name}",
+                lambda c=c, found=found: figures.mistakes(c, found),
+                f"{c.name}: the wrong answers with the highest mean certainty over the seeds.",
+            )
+            for c, found in found_mistakes
+            if found
+        ],
+        "no_mistakes": [c.name for c, found in found_mistakes if not found],
+        "shares": {
+            data: {
+                "names": c.class_names,
+                "shares": shares[data].tolist(),
+                "expected": (_frequency(c) / c.task.num_positions).tolist(),
+            }
+            for data, c in reversed(by_data.items())
+            if c.task.num_classes <= 20
+        },
+        "budget": _budget(config),
+        "differing": _differing(config),
+        "common": _common(config),
+        "versions": conditions[0].results[0]["versions"],
+        "total_seconds": duration(sum(sum(c.values("train_seconds")) for c in conditions)),
+        "total_pflop": sum(sum(c.values("pflop")) for c in conditions),
+        "command": command,
+        "failed": failed,
+        "duration": duration,
+    }
+
+
+def _sizes(condition: ConditionResults) -> tuple[int, int, int]:
+    splits = condition.experiment.splits
+    return len(splits.train), len(splits.validation), len(splits.test)
+
+
+def _frequency(condition: ConditionResults) -> np.ndarray:
+    labels = np.asarray(condition.experiment.splits.train.labels)
+    return np.bincount(labels, minlength=condition.task.num_classes) / len(labels)
+
+
+def answer(test: Mapping[str, Any]) -> str:
+    """A comparison in a sentence, as it was found."""
+    first, second, difference = test["first"], test["second"], test["difference"]
+    low, high = test["interval"]
+    interval = f"(95 % interval {100 * low:+.2f} to {100 * high:+.2f}; Welch's t-test, "
+    interval += f"Holm-corrected {p_value(test['holm']['welch'])})"
+    if low <= 0 <= high:
+        return f"Between {first} and {second} no difference was found: {100 * difference:+.2f} points {interval}."  # noqa: E501
+    better, worse = (first, second) if difference > 0 else (second, first)
+    return f"{better} is {100 * abs(difference):.2f} points better than {worse} {interval}."
+
+
+def _budget(config: ConfigDict) -> str:
+    samples = {name: c.train.num_samples for name, c in config.conditions.items()}
+    if len(set(samples.values())) == 1:
+        return (
+            f"Every condition had the same budget: {config.num_seeds} seeds, each with at most "
+            f"{next(iter(samples.values())):,} training pairs (rounded to whole epochs)."
+        )
+    listed = "; ".join(f"{name} {number:,}" for name, number in samples.items())
+    return f"The budgets differ. Training pairs at most, for each of {config.num_seeds} seeds: {listed}."  # noqa: E501
+
+
+def _differing(config: ConfigDict) -> dict[str, dict[str, Any]]:
+    """The fields in which the conditions differ: values by field and condition."""
+    fields = {name: configuration.fields(c) for name, c in config.conditions.items()}
+    names = next(iter(fields.values())).keys()
+    return {
+        field: {name: mine[field] for name, mine in fields.items()}
+        for field in names
+        if len({repr(mine[field]) for mine in fields.values()}) > 1
+    }
+
+
+def _common(config: ConfigDict) -> dict[str, Any]:
+    differing = _differing(config)
+    fields = configuration.fields(next(iter(config.conditions.values())))
+    hidden = ("name", "seed", "data.directory")
+    return {k: v for k, v in fields.items() if k not in differing and k not in hidden}
+
+
+def percent(value: float, digits: int = 2) -> str:
+    """A fraction as "97.73 %"; a dash for NaN."""
+    return "–" if np.isnan(value) else f"{100 * value:.{digits}f} %"
+
+
+def p_value(p: float) -> str:
+    """A p-value as "p = 0.012" or "p < 0.0001"."""
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}" if p < 0.1 else f"p = {p:.2f}"
+
+
+def _escape_markdown(value: object) -> object:
+    """Text from data or configuration cannot become markup."""
+    if isinstance(value, str):
+        return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", value)
+    return value
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_nan(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nan(v) for v in value]
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+__all__ = ["Comparison", "ReportFigure", "answer", "published_summaries", "write_report"]

@@ -1,0 +1,228 @@
+"""The results of a study, read from its runs' folders."""
+
+import dataclasses
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+from scipy import special
+
+from multimodal_vit import sampler
+from multimodal_vit.data import Splits
+from multimodal_vit.evaluate import Predictions
+from multimodal_vit.models import example_inputs
+from multimodal_vit.objective import match_logit
+from multimodal_vit.sampler import Task
+from multimodal_vit.study.definition import StudyRun
+from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.train.writer import read_metrics
+from multimodal_vit.workdir import METRICS, PREDICTIONS
+
+
+@dataclasses.dataclass(frozen=True)
+class Mistake:
+    """A test pair that was answered wrongly.
+
+    Attributes:
+      image: uint8 [H, W, C].
+      words: int32 [n], the text.
+      labels: int32 [n], what the image shows.
+      probability: of "true", the mean over seeds.
+    """
+
+    image: np.ndarray
+    words: np.ndarray
+    labels: np.ndarray
+    probability: float
+
+    @property
+    def certainty(self) -> float:
+        """The probability of the answer given."""
+        return max(self.probability, 1 - self.probability)
+
+
+class ConditionResults:
+    """The finished runs of one condition.
+
+    Attributes:
+      name: the condition's.
+      runs: at least one, by seed.
+      experiment: the first run's, for the shapes and the task.
+    """
+
+    def __init__(self, name: str, runs: Sequence[StudyRun], splits: Splits) -> None:
+        self.name = name
+        self.runs = runs
+        self.experiment = Experiment.create(runs[0].config, splits, for_training=False)
+
+    @property
+    def config(self) -> ConfigDict:
+        """The configuration of the first run."""
+        return self.runs[0].config
+
+    @property
+    def task(self) -> Task:
+        """The task."""
+        return self.experiment.task
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The K names."""
+        return self.experiment.splits.test.class_names
+
+    @cached_property
+    def results(self) -> list[dict[str, Any]]:
+        """The runs' `results.json`."""
+        return [run.workdir.results() or {} for run in self.runs]
+
+    @property
+    def accuracies(self) -> list[float]:
+        """The test accuracy of each run's true/false answers."""
+        return [results["test"]["match_accuracy"] for results in self.results]
+
+    def values(self, *place: str) -> list[float]:
+        """A number of each run's results, such as `values("test", "class_accuracy")`."""
+        found = []
+        for results in self.results:
+            value: Any = results
+            for name in place:
+                value = value[name]
+            found.append(value)
+        return found
+
+    def curve(self, part: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """A metric over training.
+
+        Args:
+          part: "train" or "validation".
+          metric: such as "loss".
+
+        Returns:
+          The samples seen, int [T], and the values, float [runs, T]; NaN after a run's end.
+        """
+        points = [
+            {row["samples"]: row[metric] for row in rows if row["split"] == part}
+            for rows in self._metrics
+        ]
+        samples = sorted(set().union(*points))
+        values = [[run.get(at, np.nan) for at in samples] for run in points]
+        return np.array(samples), np.array(values)
+
+    @cached_property
+    def _metrics(self) -> list[list[dict[str, Any]]]:
+        return [read_metrics(run.workdir.path / METRICS) for run in self.runs]
+
+    @cached_property
+    def predictions(self) -> list[Predictions]:
+        """Each run's answers to the test pairs."""
+        return [Predictions.load(Path(run.workdir.path / PREDICTIONS)) for run in self.runs]
+
+    def accuracy_by_replaced(self) -> dict[int, list[float]]:
+        """The share of right answers by the number of wrong labels, from 0; one value a run."""
+        numbers = range(self.task.num_positions + 1)
+        found = {}
+        for number in numbers:
+            shares = []
+            for p in self.predictions:
+                there = p.num_replaced == number
+                if there.any():
+                    shares.append(float(self._right(p)[there].mean()))
+            if shares:
+                found[number] = shares
+        return found
+
+    def _logit(self, predictions: Predictions) -> np.ndarray:
+        return np.asarray(match_logit(predictions.logits, self.task.num_classes))
+
+    def _right(self, predictions: Predictions) -> np.ndarray:
+        return (self._logit(predictions) > 0) == predictions.match
+
+    def confusion(self) -> np.ndarray:
+        """How often one wrong label passes for right, float [K shown, K named]; NaN: never asked.
+
+        Over the false pairs with a single wrong label, of all runs.
+        """
+        K = self.task.num_classes
+        asked, accepted = np.zeros((K, K)), np.zeros((K, K))
+        for p in self.predictions:
+            single = p.num_replaced == 1
+            words, labels = p.words[single], p.labels[single]
+            row, place = np.nonzero(words != labels)
+            shown, named = labels[row, place], words[row, place]
+            np.add.at(asked, (shown, named), 1)
+            np.add.at(accepted, (shown, named), self._logit(p)[single] > 0)
+        return np.divide(accepted, asked, out=np.full((K, K), np.nan), where=asked > 0)
+
+    def mistakes(self, count: int) -> list[Mistake]:
+        """The pairs that the runs' mean probability gets wrong with the greatest certainty."""
+        first = self.predictions[0]
+        same = [p for p in self.predictions if np.array_equal(p.chosen, first.chosen)]
+        probability = np.mean([special.expit(self._logit(p)) for p in same], axis=0)  # (N,)
+        wrong = np.nonzero((probability > 0.5) != first.match)[0]
+        certainty = np.abs(probability[wrong] - 0.5)
+        worst = wrong[np.argsort(-certainty, kind="stable")][:count]
+        images = self.experiment.splits.test.images
+        return [
+            Mistake(
+                np.asarray(sampler.paste(images[first.chosen[i]][None], self.task.grid))[0],
+                first.words[i],
+                first.labels[i],
+                float(probability[i]),
+            )
+            for i in worst
+        ]
+
+    def shapes(self) -> dict[str, str]:
+        """The model in words: what becomes of a pair, and how large it is."""
+        model = self.config.model
+        experiment = self.experiment
+        inputs = jax.eval_shape(lambda: example_inputs(self.task))
+        params = experiment.abstract_state().params
+        _, intermediates = jax.eval_shape(experiment.model.apply, {"params": params}, inputs)
+        tokens = [f"{intermediates['embedded'][m].shape[1]} {m}" for m in model.modalities]
+        height, width, channels = self.task.canvas_shape
+        return {
+            "image": f"{height}×{width}×{channels}",
+            "stem": f"{model.stem}, {model.num_conv_layers} layers"
+            if model.num_conv_layers
+            else "none",
+            "patch": f"{model.patch_size}×{model.patch_size}",
+            "tokens": " + ".join(["1", *tokens]),
+            "fusion": model.fusion,
+            "layers": str(model.num_encoder_layers),
+            "width": f"{model.embedding_dim}, MLP {model.mlp_dim}",
+            "heads": str(model.num_heads),
+            "parameters": f"{self.results[0]['parameters']:,}",
+            "MFLOP per example": f"{self.results[0]['flop_per_example'] / 1e6:,.0f}",
+        }
+
+
+def class_shares(experiment: Experiment) -> np.ndarray:
+    """Table D.1: how often each class fills each position, float [K, n]; all of it sums to 1.
+
+    Counted over the pairs of one epoch, drawn as in training.
+    """
+    task, size = experiment.task, experiment.config.train.batch_size
+    num_images = len(experiment.splits.train)
+
+    @jax.jit
+    def count(key: jax.Array, images: jax.Array, labels: jax.Array, order: jax.Array) -> jax.Array:
+        def step(i: jax.Array) -> jax.Array:
+            base, weight = sampler.base_images(order, i, size, num_images)
+            batch_key = jax.random.fold_in(key, i)
+            batch = sampler.sample_batch(batch_key, images, labels, base, weight, task)
+            classes = jnp.arange(task.num_classes)
+            present = batch.labels[..., None] == classes  # (B, n, K)
+            return (present * weight[:, None, None]).sum(axis=0).T  # (K, n)
+
+        return jax.lax.map(step, jnp.arange(experiment.steps_per_epoch)).sum(axis=0)
+
+    key = sampler.named_key(jax.random.key(experiment.config.seed), "class shares")
+    data = experiment.train_data()
+    counts = np.asarray(count(key, data.images, data.labels, experiment.epoch_order(0)))
+    return counts / counts.sum()
