@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import markupsafe
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -143,6 +144,7 @@ def _page(
             "name": c.name,
             "summary": summaries[c.name],
             "interval": summaries[c.name].interval(),
+            "chance": np.mean(c.values("test", "chance", "match_accuracy")),
             "class_accuracy": Summary.of(c.values("test", "class_accuracy")),
             "published": published.get(c.name),
             "planned": planned[c.name],
@@ -157,7 +159,6 @@ def _page(
     return {
         "config": config,
         "answers": [answer(t) for t in tests if t["source"] == "this study"],
-        "chance": np.mean([c.values("test", "chance", "match_accuracy") for c in conditions]),
         "examples": [
             figure(
                 f"examples_{data}",
@@ -288,8 +289,8 @@ def p_value(p: float) -> str:
 
 
 def _escape_markdown(value: object) -> object:
-    """Text from data or configuration cannot become markup."""
-    if isinstance(value, str):
+    """Text from data or configuration cannot become markup, unless a template says |safe."""
+    if isinstance(value, str) and not isinstance(value, markupsafe.Markup):
         return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", value)
     return value
 

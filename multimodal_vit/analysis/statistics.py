@@ -10,7 +10,7 @@ from scipy import optimize, stats
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """Some values in three numbers.
+    """Some values, fractions from 0 to 1, in three numbers.
 
     Attributes:
       mean: of the values.
@@ -29,11 +29,11 @@ class Summary:
         return cls(float(np.mean(values)), std, len(values))
 
     def interval(self) -> tuple[float, float]:
-        """The mean's 95 % interval by Student's t; NaN for a single value."""
+        """The mean's 95 % interval by Student's t, kept within 0 to 1; NaN for a single value."""
         if self.n < 2:
             return math.nan, math.nan
-        half = stats.t.ppf(0.975, self.n - 1) * self.std / math.sqrt(self.n)
-        return self.mean - half, self.mean + half
+        half = float(stats.t.ppf(0.975, self.n - 1)) * self.std / math.sqrt(self.n)
+        return max(0.0, self.mean - half), min(1.0, self.mean + half)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ A study is a file in `configs/` whose `get_config` returns what `study` returns.
 """
 
 import dataclasses
+import importlib.util
 import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
+from multimodal_vit.errors import UserError
 from multimodal_vit.workdir import Workdir
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # conditions name folders
@@ -52,6 +54,21 @@ def study(
     )
     config.published_source = ""
     return config
+
+
+def from_file(path: str | Path) -> ConfigDict:
+    """The experiment in a configuration file, FILE or FILE:PRESET; the file is executed.
+
+    Raises:
+      UserError: no such file.
+    """
+    file, _, preset = str(path).partition(":")
+    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    if spec is None or spec.loader is None or not Path(file).is_file():
+        raise UserError(f"there is no configuration file {file}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(preset) if preset else module.get_config()
 
 
 def cross(base: ConfigDict, **factors: Mapping[str, Mapping[str, Any]]) -> dict[str, ConfigDict]:

@@ -1,0 +1,24 @@
+"""Does weight decay matter on 1,412 images? Two conditions, three seeds, about five minutes.
+
+Found on two CPU cores: see docs/results.md.
+
+    python -m multimodal_vit.main --mode=study --config=configs/study_digits.py
+"""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from multimodal_vit.study import cross, from_file, study
+
+
+def get_config() -> ConfigDict:
+    base = from_file(Path(__file__).with_name("digits_conv.py"))
+    decay = {"decay": {}, "no_decay": {"train.weight_decay": 0.0}}
+    config = study(
+        "Does weight decay matter on few images?",
+        cross(base, decay=decay),
+        comparisons=[("decay", "no_decay")],
+    )
+    config.num_seeds = 3
+    return config

@@ -1,0 +1,95 @@
+"""The statistics of a study against published figures, other implementations and simulation."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from multimodal_vit.analysis.statistics import Summary, compare, holm, noncentrality_interval
+
+TABLE_41 = {  # thesis, Table 4.1 and the tests in its text
+    "MNIST": (Summary(97.73, 0.5, 5), Summary(92.14, 0.5, 5), 17.6771),
+    "Fashion-MNIST": (Summary(95.70, 0.3, 5), Summary(92.39, 0.2, 5), 20.5277),
+}
+
+
+@pytest.mark.parametrize("data", TABLE_41)
+def test_the_thesis_figures_give_its_published_t(data):
+    conv, patch, published = TABLE_41[data]
+    found = compare(conv, patch).student
+    assert found.t == pytest.approx(published, abs=5e-5)
+    assert found.df == 8
+    assert found.p < 0.0001
+
+
+def test_a_comparison_agrees_with_scipy_on_the_values():
+    a, b = [0.97, 0.98, 0.975, 0.99], [0.91, 0.95, 0.93]
+    found = compare(Summary.of(a), Summary.of(b))
+    student, welch = stats.ttest_ind(a, b), stats.ttest_ind(a, b, equal_var=False)
+    assert (found.student.t, found.student.p) == pytest.approx((student.statistic, student.pvalue))
+    assert (found.welch.t, found.welch.df, found.welch.p) == pytest.approx(
+        (welch.statistic, welch.df, welch.pvalue)
+    )
+    interval = welch.confidence_interval(0.95)
+    assert found.interval == pytest.approx((interval.low, interval.high))
+
+
+def test_hedges_g_is_the_corrected_difference_in_pooled_deviations():
+    a, b = Summary(10, 2, 10), Summary(8, 2, 10)
+    found = compare(a, b)
+    assert found.effect == pytest.approx(1.0 * (1 - 3 / (4 * 18 - 1)), rel=2e-4)
+    low, high = found.effect_interval
+    assert low < found.effect < high
+
+
+def test_the_interval_of_the_effect_covers_the_truth_in_95_of_100_studies():
+    rng = np.random.default_rng(0)
+    true_effect, n, covered = 2.0, 5, 0
+    for _ in range(400):
+        a, b = rng.normal(true_effect, 1, n), rng.normal(0, 1, n)
+        t = stats.ttest_ind(a, b).statistic
+        low, high = np.array(noncentrality_interval(t, 2 * n - 2)) * math.sqrt(2 / n)
+        covered += low <= true_effect <= high
+    assert 0.92 < covered / 400 < 0.98  # ± 2.75 standard errors
+
+
+@pytest.mark.parametrize("t", [0.0, 2.3, -30.0, 500.0])
+def test_the_ends_of_the_noncentral_interval_are_its_quantiles(t):
+    low, high = noncentrality_interval(t, 8)
+    assert stats.nct.cdf(t, 8, low) == pytest.approx(0.975, abs=1e-5)
+    assert stats.nct.cdf(t, 8, high) == pytest.approx(0.025, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [([0.9], [0.8, 0.7]), ([0.9, 0.9], [0.9, 0.9])],
+    ids=["a single run", "no spread at all"],
+)
+def test_what_cannot_be_tested_is_not_tested(a, b):
+    assert compare(Summary.of(a), Summary.of(b)) is None
+
+
+def test_an_interval_of_shares_stays_between_0_and_1():
+    low, high = Summary.of([0.99, 1.0]).interval()
+    assert 0 <= low < 0.995 < high == 1.0
+    assert all(math.isnan(bound) for bound in Summary.of([0.9]).interval())
+
+
+def test_holm_on_an_example_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_keeps_the_order_and_lies_between_no_correction_and_bonferroni(p):
+    corrected = holm(p)
+    for raw, after in zip(p, corrected, strict=True):
+        assert raw <= after <= 1.0
+    ordered = [corrected[i] for i in np.argsort(p, kind="stable")]
+    assert ordered == sorted(ordered)
+    rejected = {i for i, after in enumerate(corrected) if after <= 0.05}
+    bonferroni = {i for i, raw in enumerate(p) if raw * len(p) <= 0.05}
+    assert bonferroni <= rejected

@@ -1,0 +1,337 @@
+"""Studies as they are used: run, killed, continued, shared, extended; and their report."""
+
+import csv
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from conftest import ROOT, command_environment, run_command
+from ml_collections import ConfigDict
+
+from multimodal_vit import config as configuration
+from multimodal_vit.config import changed, small
+from multimodal_vit.errors import UserError
+from multimodal_vit.study import cross, from_file, study
+from multimodal_vit.study.definition import problems, runs_of
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+STUDY = '''
+from multimodal_vit.config import changed, small
+from multimodal_vit.study import cross, study
+
+def get_config():
+    base = changed(small(), {
+        "data.source": "digits", "data.name": "digits", "model.embedding_dim": 16,
+        "model.num_encoder_layers": 1, "model.mlp_dim": 32, "model.num_heads": 2,
+        "model.dropout_rate": 0.0, "train.num_samples": 2824, "train.patience": 0,
+    })
+    config = study(
+        "Does <script>alert(1)</script> decay matter?",
+        cross(base, decay={"on": {}, "off": {"train.weight_decay": 0.0}}),
+        comparisons=[("on", "off")],
+        published={"on": (0.9773, 0.005, 5), "off": (0.9214, 0.005, 5)},
+    )
+    config.published_source = "the thesis, Table 4.1"
+    config.num_seeds = 2
+    return config
+'''  # fmt: skip
+RUN = ["--mode=study", "--config=decay.py", "--workdir=decay"]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder with a study of two conditions and two seeds, and what the command said."""
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "decay.py").write_text(STUDY)
+    done = run_command(*RUN, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def results(folder) -> dict[str, dict]:
+    return {
+        str(path.parent.relative_to(folder)): json.loads(path.read_text())["test"]
+        for path in sorted(folder.glob("runs/*/*/results.json"))
+    }
+
+
+def test_every_condition_has_every_seed(finished):
+    folder, said = finished
+    names = {f"runs/{c}/seed_{s}" for c in ("on", "off") for s in (0, 1)}
+    assert set(results(folder / "decay")) == names
+    assert "4 runs of 2 conditions." in said
+    assert "4 of 4 done" in said
+    assert re.search(r"on +│ +2 │.*%", said), said
+
+
+def test_the_table_has_one_row_for_each_run_and_metric(finished):
+    folder, _ = finished
+    table = pd.read_csv(folder / "decay" / "results.csv")
+    assert list(table.columns) == ["condition", "seed", "metric", "value"]
+    assert not table.duplicated(["condition", "seed", "metric"]).any()
+    wide = table.pivot(index=["condition", "seed"], columns="metric", values="value")
+    assert len(wide) == 4
+    saved = results(folder / "decay")["runs/off/seed_1"]["match_accuracy"]
+    assert wide.loc[("off", 1), "test.match_accuracy"] == saved
+    assert wide["pflop"].gt(0).all()
+
+
+def test_a_finished_study_computes_nothing_and_more_seeds_only_what_is_missing(finished, tmp_path):
+    folder, _ = finished
+    shutil.copytree(folder, tmp_path / "copy")
+    path = tmp_path / "copy" / "decay"
+    before = {p: p.stat().st_mtime_ns for p in path.glob("runs/*/*/results.json")}
+    done = run_command(*RUN, "--config.num_seeds=3", cwd=tmp_path / "copy")
+    assert done.returncode == 0, done.stderr
+    assert "6 runs of 2 conditions, 4 of them done already." in done.stdout
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    assert len(results(path)) == 6
+    assert json.loads((path / "study.json").read_text())["conditions"]["on"]["n"] == 3
+
+
+def test_a_study_refuses_a_condition_that_has_changed(finished):
+    folder, _ = finished
+    done = run_command(*RUN, "--config.conditions.on.train.batch_size=64", cwd=folder)
+    assert done.returncode == 2
+    assert "train.batch_size: 128 there, 64 given" in done.stderr
+
+
+def start(folder, *more: str):
+    return subprocess.Popen(
+        [sys.executable, "-m", "multimodal_vit.main", *RUN, *more],
+        cwd=folder, env=command_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+
+
+def wait_until(there, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not there():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_killed_study_goes_on_where_it_was(finished, tmp_path):
+    folder, _ = finished
+    (tmp_path / "decay.py").write_text(STUDY)
+    process = start(tmp_path)
+    second = tmp_path / "decay" / "runs" / "off" / "seed_0" / "metrics.jsonl"
+    wait_until(second.exists, process)  # the first run is finished, the second has begun
+    process.kill()
+    process.wait()
+    assert len(results(tmp_path / "decay")) == 1
+    done = run_command(*RUN, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "1 of them done already" in done.stdout
+    assert results(tmp_path / "decay") == results(folder / "decay")
+
+
+def test_ctrl_c_saves_and_stops(tmp_path):
+    (tmp_path / "decay.py").write_text(STUDY)
+    process = start(tmp_path)
+    wait_until((tmp_path / "decay" / "runs" / "on" / "seed_0" / "config.json").exists, process)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "The same command continues." in out
+    assert "Traceback" not in err
+
+
+def test_two_processes_share_a_study_and_do_no_run_twice(finished, tmp_path):
+    folder, _ = finished
+    (tmp_path / "decay.py").write_text(STUDY)
+    processes = [start(tmp_path), start(tmp_path)]
+    ran = []
+    for process in processes:
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, err
+        ran.append(set(re.findall(r"^(\w+, seed \d): true/false", out, re.MULTILINE)))
+    # Each says the runs that it saw end, its own and those that it waited for.
+    assert ran[0] | ran[1] == {f"{c}, seed {s}" for c in ("on", "off") for s in (0, 1)}
+    assert results(tmp_path / "decay") == results(folder / "decay")
+    for path in (tmp_path / "decay").glob("runs/*/*/metrics.jsonl"):
+        steps = [(row["split"], row["step"]) for row in map(json.loads, path.open())]
+        assert len(steps) == len(set(steps))
+
+
+def test_a_run_that_fails_is_named_and_the_others_are_finished(tmp_path):
+    (tmp_path / "decay.py").write_text(STUDY)
+    done = run_command(
+        *RUN, "--config.num_seeds=1", "--config.conditions.off.train.learning_rate=1e38",
+        "--config.conditions.off.train.gradient_clip=0.0", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "failed: runs/off/seed_0: the " in done.stdout
+    assert "diverged" in (tmp_path / "decay" / "report.html").read_text()
+    assert list(results(tmp_path / "decay")) == ["runs/on/seed_0"]
+
+
+# ---- the report ----
+
+
+def test_the_published_tests_stand_beside_the_studys(finished):
+    folder, _ = finished
+    content = json.loads((folder / "decay" / "study.json").read_text())
+    published = [t for t in content["tests"] if t["source"] == "the thesis, Table 4.1"]
+    assert [round(t["student"]["t"], 4) for t in published] == [17.6771]
+    (own,) = (t for t in content["tests"] if t["source"] == "this study")
+    values = [content["conditions"][name]["mean"] for name in ("on", "off")]
+    assert own["difference"] == pytest.approx(values[0] - values[1])
+
+
+def test_the_report_is_one_file_that_names_what_it_needs(finished):
+    folder, _ = finished
+    html = (folder / "decay" / "report.html").read_text()
+    assert not re.search(r"(src|href|srcset)=\"(?!data:|#)", html)
+    assert "<script" not in html
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "--mode=study --config=decay.py" in html
+    assert "Every condition had the same budget: 2 seeds, each with at most 2,824" in html
+    for word in ("t(8) = 17.6771", "train.weight_decay", "99.75 %", "parameters", "jax"):
+        assert word in html, word
+
+
+def test_every_figure_is_there_as_png_and_svg_and_in_the_markdown(finished):
+    folder, _ = finished
+    markdown = (folder / "decay" / "report.md").read_text()
+    assert "\\<script\\>" in markdown
+    names = re.findall(r"\]\(figures/(\w+)\.png\)", markdown)
+    assert {"accuracies", "curves", "by_replaced", "confusions", "examples_digits"} <= set(names)
+    for name in names:
+        for kind in ("png", "svg"):
+            assert (folder / "decay" / "figures" / f"{name}.{kind}").stat().st_size > 1000
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_report_in_a_browser(finished, width, scheme, tmp_path):
+    """No sideways scrolling, no broken picture, no request, no complaint; dark pages are dark."""
+    from playwright.sync_api import sync_playwright
+
+    folder, _ = finished
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
+        )
+        page = browser.new_context(
+            viewport={"width": width, "height": 800}, color_scheme=scheme
+        ).new_page()
+        said, asked = [], []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((folder / "decay" / "report.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        pictures = page.evaluate("[...document.images].map(i => [i.naturalWidth, i.alt.length])")
+        assert len(pictures) >= 6
+        assert all(size > 0 and words > 10 for size, words in pictures)
+        assert said == []
+        assert [url for url in asked if not url.startswith(("data:", "file:"))] == []
+        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        red = int(re.search(r"\d+", background)[0])
+        assert red > 200 if scheme == "light" else red < 60
+        sources = page.evaluate("[...document.images].map(i => i.currentSrc.length)")
+        assert all(length > 1000 for length in sources)
+        browser.close()
+
+
+# ---- definitions ----
+
+
+def test_cross_is_every_combination_in_order():
+    base = small()
+    crossed = cross(
+        base,
+        data={"mnist": {"data.name": "mnist"}, "fashion": {"data.name": "fashion_mnist"}},
+        rate={"low": {"train.learning_rate": 1e-4}, "high": {"train.learning_rate": 1e-2}},
+    )
+    assert list(crossed) == ["mnist_low", "mnist_high", "fashion_low", "fashion_high"]
+    assert crossed["fashion_low"].data.name == "fashion_mnist"
+    assert crossed["fashion_low"].train.learning_rate == 1e-4
+    assert base.train.learning_rate == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("train.leaning_rate", 1, "did you mean train.learning_rate?"),
+        ("train.batch_size", "many", "train.batch_size='many'"),
+        ("train", {}, "'train' is no field"),
+    ],
+)
+def test_a_change_of_no_field_or_to_another_type_is_refused(field, value, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        changed(small(), {field: value})
+
+
+def bad(change) -> list[str]:
+    config = study("?", {"a": small(), "b": small()}, [("a", "b")])
+    change(config)
+    return list(problems(config))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c.update(num_seeds=0), "num_seeds=0 is out of range"),
+        (lambda c: c.update(first_seed=-1), "first_seed=-1 is out of range"),
+        (lambda c: c.update(comparisons=(("a", "a"),)), "must be two different conditions"),
+        (lambda c: c.update(comparisons=(("a", "c"),)), "'c' is no condition; there are: a, b"),
+        (lambda c: c.conditions.a.train.update(batch_size=0), "conditions.a.train.batch_size=0"),
+        (lambda c: c.update(conditions=ConfigDict({})), "conditions is empty"),
+        (lambda c: c.conditions.update({"../x": small()}), "'../x' names a folder"),
+    ],
+)
+def test_mistakes_in_a_study_are_named(change, message):
+    assert bad(lambda config: None) == []
+    assert any(message in problem for problem in bad(change)), bad(change)
+
+
+def test_a_study_and_an_experiment_are_told_apart(tmp_path):
+    (tmp_path / "decay.py").write_text(STUDY)
+    done = run_command("--config=decay.py", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "the configuration of a study" in done.stderr
+    assert "--mode=study" in done.stderr
+    digits = ROOT / "configs" / "digits_conv.py"
+    done = run_command("--mode=study", f"--config={digits}", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "give --mode=train" in done.stderr
+
+
+def test_the_study_of_table_41_is_four_cells_and_five_seeds(tmp_path):
+    for name in ("small", "thesis", "faithful"):
+        config = from_file(f"{ROOT / 'configs' / 'study_table41.py'}:{name}")
+        assert list(problems(config)) == []
+        runs = runs_of(config, tmp_path)
+        assert len(runs) == 20
+        assert len({run.workdir.path for run in runs}) == 20
+        budgets = {c.train.num_samples for c in config.conditions.values()}
+        assert len(budgets) == 1
+    faithful = config.conditions.mnist_conv.train
+    assert (faithful.schedule, faithful.weight_decay, faithful.warmup_steps) == ("constant", 0, 0)
+
+
+def test_a_study_takes_experiments_from_their_files():
+    config = from_file(ROOT / "configs" / "study_digits.py")
+    assert list(problems(config)) == []
+    decay, without = config.conditions.decay, config.conditions.no_decay
+    assert configuration.differences(decay, without) == ["train.weight_decay: 1.0 there, 0.0 given"]
+    with pytest.raises(UserError, match="there is no configuration file nowhere"):
+        from_file("nowhere.py:small")
+
+
+def test_csv_is_plain(finished):
+    folder, _ = finished
+    with (folder / "decay" / "results.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert all(len(row) == 4 for row in rows)
+    float(rows[1][3])
