@@ -286,8 +286,8 @@ def bad(change) -> list[str]:
         (lambda c: c.update(comparisons=(("a", "a"),)), "must be two different conditions"),
         (lambda c: c.update(comparisons=(("a", "c"),)), "'c' is no condition; there are: a, b"),
         (lambda c: c.conditions.a.train.update(batch_size=0), "conditions.a.train.batch_size=0"),
-        (lambda c: c.update(conditions=ConfigDict({})), "conditions is empty"),
-        (lambda c: c.conditions.update({"../x": small()}), "'../x' names a folder"),
+        (lambda c: setattr(c, "conditions", ConfigDict({})), "conditions is empty"),
+        (lambda c: c.conditions.update({"/x": small()}), "'/x' names a folder"),
     ],
 )
 def test_mistakes_in_a_study_are_named(change, message):

@@ -117,6 +117,8 @@ class StudyTable(StudyDisplay):
 
     def render(self) -> Group:
         """The table and a line of what is under way."""
+        if not self._runs:
+            return Group(Text(self.doing))
         table = Table()
         table.add_column("condition", overflow="fold")
         for heading in ("done", "running", "left", "true/false", "best", "examples/s", "a run"):
