@@ -108,9 +108,7 @@ def preset(name: str) -> ConfigDict:
       UserError: no such preset.
     """
     if name not in PRESETS:
-        raise UserError(
-            f"no preset {name!r}; there are: {', '.join(PRESETS)}{_hint(name, PRESETS)}"
-        )
+        raise UserError(f"no preset {name!r}; there are: {', '.join(PRESETS)}{hint(name, PRESETS)}")
     return PRESETS[name]()
 
 
@@ -128,7 +126,7 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
     known = fields(config)
     for field, value in changes.items():
         if field not in known:
-            raise UserError(f"{field!r} is no field of a configuration{_hint(field, known)}")
+            raise UserError(f"{field!r} is no field of a configuration{hint(field, known)}")
         group, _, name = field.rpartition(".")
         try:
             (_get(copy, group) if group else copy)[name] = value
@@ -205,7 +203,7 @@ def problems(config: ConfigDict) -> Iterator[str]:
     for field, allowed in choices.items():
         value = _get(config, field)
         if value not in allowed:
-            yield f"{field}={value!r} is not one of {', '.join(allowed)}{_hint(value, allowed)}"
+            yield f"{field}={value!r} is not one of {', '.join(allowed)}{hint(value, allowed)}"
     for field, least in at_least.items():
         if not _get(config, field) >= least:
             yield f"{field}={_get(config, field)} is out of range: it must be at least {least}"
@@ -230,7 +228,7 @@ def problems(config: ConfigDict) -> Iterator[str]:
     for name in modalities:
         if name not in models.EMBEDDINGS:
             known = models.EMBEDDINGS
-            yield f"model.modalities: {name!r} is not one of {', '.join(known)}{_hint(name, known)}"
+            yield f"model.modalities: {name!r} is not one of {', '.join(known)}{hint(name, known)}"
     dim, heads = config.model.embedding_dim, config.model.num_heads
     if heads >= 1 and dim % heads:
         fitting = [str(h) for h in range(1, min(dim, 32) + 1) if dim % h == 0]
@@ -272,7 +270,8 @@ def _get(config: ConfigDict, field: str) -> Any:
     return config
 
 
-def _hint(value: object, allowed: Any) -> str:
+def hint(value: object, allowed: Any) -> str:
+    """A question in brackets that names the allowed text closest to a value; "" if none is."""
     close = difflib.get_close_matches(str(value), list(allowed), n=1)
     return f" (did you mean {close[0]}?)" if close else ""
 

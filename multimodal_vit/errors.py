@@ -6,3 +6,7 @@ class UserError(Exception):
 
     The command line prints the message as it is, without a traceback, and exits with code 2.
     """
+
+
+class DivergedError(UserError):
+    """Training has diverged: the loss is no longer finite."""

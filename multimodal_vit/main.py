@@ -4,6 +4,7 @@
     python -m multimodal_vit.main --config=configs/mnist_conv.py:small --config.seed=1
     python -m multimodal_vit.main --mode=evaluate --workdir=runs/digits_conv
     python -m multimodal_vit.main --mode=study --config=configs/study_table41.py:small
+    python -m multimodal_vit.main --mode=search --config=configs/search_table41.py:small
 
 Exit codes: 0, done, or stopped by SIGTERM and saved; 2, a mistake in what was given; 130, stopped
 by Ctrl-C and saved.
@@ -21,7 +22,7 @@ from rich.console import Console
 
 from multimodal_vit.errors import UserError
 
-MODES = ("train", "evaluate", "sample", "study")
+MODES = ("train", "evaluate", "sample", "study", "search")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -84,6 +85,10 @@ def _run(argv: list[str]) -> int:
     if values.mode == "study":
         command = shlex.join(["python", "-m", "multimodal_vit.main", *argv[1:]])
         return commands.run_study(config, Path(folder), console, command)
+    if values.mode == "search":
+        from multimodal_vit.search_command import run_search  # late: only a search needs Optuna
+
+        return run_search(config, Path(folder), console)
     workdir = Workdir(folder)
     if values.mode == "evaluate":
         return commands.run_evaluate(workdir, console, config)

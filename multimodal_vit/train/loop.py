@@ -16,7 +16,7 @@ from typing import Any
 import jax
 
 from multimodal_vit import evaluate
-from multimodal_vit.errors import UserError
+from multimodal_vit.errors import DivergedError, UserError
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import Display, duration, end_time
@@ -269,7 +269,7 @@ class _Loop:
         if not math.isfinite(loss):
             best = self.progress.best_step
             kept = f"the best checkpoint, of step {best}, is kept" if best else "no checkpoint yet"
-            raise UserError(
+            raise DivergedError(
                 f"the {what} is {loss}: training has diverged; {kept}. Start again in another "
                 "--workdir with a lower --config.train.learning_rate or a --config.train."
                 "gradient_clip"

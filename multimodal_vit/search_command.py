@@ -1,0 +1,81 @@
+"""What --mode=search does: works on a search until its budget is spent, then reports."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+from rich.console import Console
+
+from multimodal_vit.analysis import search_report
+from multimodal_vit.commands import stop_on_signal
+from multimodal_vit.search import definition
+from multimodal_vit.search.definition import SearchDir
+from multimodal_vit.search.results import summary, winner_source
+from multimodal_vit.search.worker import Search, SearchDisplay
+from multimodal_vit.train.progress import Display, ProgressDisplay
+from multimodal_vit.workdir import Workdir
+
+RESULTS = "search_results.json"
+TABLE = "trials.csv"
+
+
+class _ConsoleDisplay(SearchDisplay):
+    """Lines on the console, and a bar for each run."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def line(self, text: str) -> None:
+        self._console.print(text, soft_wrap=True)
+
+    def begin_run(self) -> Display:
+        return ProgressDisplay(self._console)
+
+
+def run_search(config: ConfigDict, folder: Path, console: Console) -> int:
+    """Works on a search, alone or with others, and reports what is found when it ends.
+
+    Args:
+      config: of the search.
+      folder: the search's workdir, shared by all who work on it.
+      console: for progress and tables.
+
+    Returns:
+      The exit code: 0; 130 where Ctrl-C stopped it; 2 where a condition has no finished trial.
+
+    Raises:
+      UserError: the configuration, the data, the workdir or the storage cannot be used.
+    """
+    definition.check(config)
+    with Search.open(config, SearchDir(folder)) as search:
+        with stop_on_signal() as received:
+            ended = search.work(_ConsoleDisplay(console), lambda: bool(received))
+        with search.alone():  # others may be writing the same files
+            found = summary(search)
+            _report(search, found, folder, console)
+    if not ended:
+        console.print("Stopped and saved. The same command continues.")
+        return 130 if received[0] == signal.SIGINT else 0
+    return 0 if all(c["winner"] for c in found["conditions"].values()) else 2
+
+
+def _report(search: Search, found: dict[str, Any], folder: Path, console: Console) -> None:
+    search_report.write_csv(found, folder / TABLE)
+    Workdir(folder).save_json(RESULTS, found)
+    left_out = []
+    for condition, _ in search.studies:
+        left_out += search_report.draw(found, condition.name, folder)
+        if (source := winner_source(found, condition)) is not None:
+            path = folder / f"{condition.name}_winner.py"
+            temporary = path.with_name(path.name + ".tmp")
+            temporary.write_text(source, encoding="utf-8")
+            temporary.replace(path)
+            console.print(search_report.table(found, condition.name))
+    for line in (*search_report.remarks(found), *left_out):
+        console.print(line, soft_wrap=True)
+    console.print(
+        f"The test split was not looked at. In {folder}: {TABLE}, {RESULTS}, and for each "
+        "condition its winner as a configuration file, <condition>_winner.py, and its figures",
+        soft_wrap=True,
+    )
