@@ -203,7 +203,7 @@ def _no_importances(done: list[dict[str, Any]]) -> str:
 
 
 def _importances(condition: dict[str, Any], done: list[dict[str, Any]], title: str) -> Figure:
-    """The share of the variance of the accuracy that each field explains (fANOVA)."""
+    """Each field's share of the variance that the fields explain one by one (fANOVA)."""
     fields = fields_of(condition)
     distributions = {
         field: CategoricalDistribution(
@@ -233,8 +233,8 @@ def _importances(condition: dict[str, Any], done: list[dict[str, Any]], title: s
     axes.set_xlim(0, 1.08)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_xlabel(
-        "share of the variance of the mean validation true/false accuracy\n"
-        f"that the field explains alone (fANOVA, {len(done)} finished trials)"
+        "share of the explained variance of the mean validation\n"
+        f"true/false accuracy (fANOVA, {len(done)} finished trials)"
     )
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)

@@ -151,6 +151,7 @@ class Search:
                 waiting = False
                 with taken.lock:
                     self._run_trial(taken, display, should_stop)
+                jax.clear_caches()  # the next setting has programs of its own
             elif not any(_count(study, "running") for _, study in self.studies):
                 return True
             else:
@@ -329,7 +330,6 @@ class Search:
             )
         finally:
             count_hours()
-            jax.clear_caches()  # programs of one setting are of no use to the next
         return results
 
     def _leave(self, trial: optuna.Trial) -> None:
