@@ -112,7 +112,7 @@ def test_a_search_ends_in_tables_figures_and_a_winner_that_is_a_config(folder):
     done = run_command(*SEARCH, "--config.num_seeds=2", "--config.num_trials=2", cwd=folder)
     assert done.returncode == 0, done.stderr
     assert "patch: validation accuracy" in done.stdout
-    assert "Every condition had the same budget: 2 trials, any hours, 2 seeds" in done.stdout
+    assert "Every condition had the same budget: trials: 2, " in done.stdout
     assert "2 done, of 4 settings" in done.stdout
     found = folder / "found"
     table = pd.read_csv(found / "trials.csv")

@@ -75,10 +75,10 @@ def _spread(row: dict[str, Any], metric: str) -> str:
 def remarks(found: dict[str, Any]) -> Iterator[str]:
     """Yields lines on the budget, on what each condition used of it, and on what was not run."""
     budget = found["budget"]
-    hours = f"{budget['max_hours']:g} accelerator hours" if budget["max_hours"] else "any hours"
+    hours = f"{budget['max_hours']:g}" if budget["max_hours"] else "no limit"
     yield (
-        f"Every condition had the same budget: {budget['num_trials']} trials, {hours}, "
-        f"{budget['num_seeds']} seeds a trial. Used:"
+        f"Every condition had the same budget: trials: {budget['num_trials']}, accelerator hours: "
+        f"{hours}, seeds a trial: {budget['num_seeds']}. Used:"
     )
     for name, condition in found["conditions"].items():
         counts = condition["counts"]

@@ -22,6 +22,7 @@ from sqlalchemy import exc
 from multimodal_vit.errors import UserError
 from multimodal_vit.workdir import Workdir
 
+ERRORS = (exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)  # what a database raises
 SECONDS_BETWEEN_TRIES = 0.05
 SECONDS_BEFORE_KEEPALIVE = 60  # after which a server asks whether a silent host is still there
 
@@ -90,10 +91,10 @@ def storage_errors(url: sqlalchemy.URL | None) -> Iterator[None]:
     """Turns whatever a database raises into one line that names it."""
     try:
         yield
-    except (exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+    except ERRORS as error:
         reason = str(getattr(error.__cause__ or error, "orig", None) or error)
         raise UserError(
-            f"the storage {url} cannot be used: {' '.join(reason.split())}. Start the "
+            f"the storage {url} cannot be used: {' '.join(reason.split())} - start the "
             "same command again when it can; nothing that is finished is lost"
         ) from error
     except ModuleNotFoundError as error:

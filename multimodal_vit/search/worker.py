@@ -313,7 +313,12 @@ class Search:
             trial.set_user_attr("hours", before + seconds * jax.device_count() / 3600)
 
         def on_validation(step: int, values: dict[str, Any]) -> None:
-            count_hours()
+            # Training goes on while the database is away; only the end of a run must be told.
+            with contextlib.suppress(*storage_lib.ERRORS):
+                count_hours()
+                report(step, values)
+
+        def report(step: int, values: dict[str, Any]) -> None:
             if place == 0 and self.config.pruner != "none":
                 frozen = taken.study.get_trials(deepcopy=False)[trial.number]
                 if step not in frozen.intermediate_values:  # a lost worker may have reported it
