@@ -520,6 +520,7 @@ BAD = {
     ),
     "no URL": (["--config.storage=nonsense"], "is no SQLAlchemy URL"),
     "no such database": (["--config.storage=oracel://host/db"], "is no SQLAlchemy URL"),
+    "no driver": (["--config.storage=mysql://host/db"], "needs the package MySQLdb"),
     "no server": (
         ["--config.storage=postgresql://me:secret@127.0.0.1:1/db"],
         "postgresql+psycopg://me:***@127.0.0.1:1/db cannot be used",

@@ -97,16 +97,22 @@ def storage_errors(url: sqlalchemy.URL | None) -> Iterator[None]:
             f"the storage {url} cannot be used: {' '.join(reason.split())} - start the "
             "same command again when it can; nothing that is finished is lost"
         ) from error
+
+
+def try_connection(url: sqlalchemy.URL) -> None:
+    """Connects once, so that a wrong URL is answered before anything is written.
+
+    Raises:
+      UserError: the database's driver is not installed.
+    """
+    try:
+        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
     except ModuleNotFoundError as error:
         raise UserError(
             f"the storage {url} needs the package {error.name}; for PostgreSQL: "
             "pip install 'multimodal_vit[postgresql]'"
         ) from error
-
-
-def try_connection(url: sqlalchemy.URL) -> None:
-    """Connects once, so that a wrong URL is answered before anything is written."""
-    with sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool).connect():
+    with engine.connect():
         pass
 
 
