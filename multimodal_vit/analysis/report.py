@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import markupsafe
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -290,7 +289,7 @@ def p_value(p: float) -> str:
 
 def _escape_markdown(value: object) -> object:
     """Text from data or configuration cannot become markup, unless a template says |safe."""
-    if isinstance(value, str) and not isinstance(value, markupsafe.Markup):
+    if isinstance(value, str) and not hasattr(value, "__html__"):
         return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", value)
     return value
 

@@ -15,7 +15,7 @@ import jax
 from ml_collections import ConfigDict
 
 from multimodal_vit.data import Splits, load_splits
-from multimodal_vit.errors import UserError
+from multimodal_vit.errors import DivergedError
 from multimodal_vit.run import run
 from multimodal_vit.study.definition import StudyRun, runs_of
 from multimodal_vit.train.experiment import Experiment
@@ -77,7 +77,7 @@ def run_all(
       should_stop: asked often; True saves the run that is under way and returns.
 
     Returns:
-      Why runs failed, by their folder below the study's; None where it was stopped before the end.
+      Why runs diverged, by their folder below the study's; None where it was stopped before the end.
 
     Raises:
       UserError: data that is missing, or a run's folder that holds another configuration.
@@ -114,7 +114,7 @@ def run_all(
                     try:
                         if which.workdir.results() is None:  # nor finished elsewhere just now
                             finish(which)
-                    except UserError as error:
+                    except DivergedError as error:
                         failed[str(which.workdir.path.relative_to(workdir))] = str(error)
                         display.failed(which, str(error))
                         continue
