@@ -77,7 +77,7 @@ def run_all(
       should_stop: asked often; True saves the run that is under way and returns.
 
     Returns:
-      Why runs diverged, by their folder below the study's; None where it was stopped before the end.
+      Why runs diverged, by their folder in the study's; None where it was stopped before the end.
 
     Raises:
       UserError: data that is missing, or a run's folder that holds another configuration.
