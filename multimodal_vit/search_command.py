@@ -11,26 +11,13 @@ from multimodal_vit.analysis import search_report
 from multimodal_vit.commands import stop_on_signal
 from multimodal_vit.search import definition
 from multimodal_vit.search.definition import SearchDir
+from multimodal_vit.search.display import SearchTable
 from multimodal_vit.search.results import summary, winner_source
-from multimodal_vit.search.worker import Search, SearchDisplay
-from multimodal_vit.train.progress import Display, ProgressDisplay
+from multimodal_vit.search.worker import Search
 from multimodal_vit.workdir import Workdir
 
 RESULTS = "search_results.json"
 TABLE = "trials.csv"
-
-
-class _ConsoleDisplay(SearchDisplay):
-    """Lines on the console, and a bar for each run."""
-
-    def __init__(self, console: Console) -> None:
-        self._console = console
-
-    def line(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True)
-
-    def begin_run(self) -> Display:
-        return ProgressDisplay(self._console)
 
 
 def run_search(config: ConfigDict, folder: Path, console: Console) -> int:
@@ -49,8 +36,8 @@ def run_search(config: ConfigDict, folder: Path, console: Console) -> int:
     """
     definition.check(config)
     with Search.open(config, SearchDir(folder)) as search:
-        with stop_on_signal() as received:
-            ended = search.work(_ConsoleDisplay(console), lambda: bool(received))
+        with stop_on_signal() as received, SearchTable(console) as display:
+            ended = search.work(display, lambda: bool(received))
         with search.alone():  # others may be writing the same files
             found = summary(search)
             _report(search, found, folder, console)

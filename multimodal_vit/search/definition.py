@@ -137,8 +137,11 @@ def problems(config: ConfigDict) -> Iterator[str]:
 def _field_problems(
     condition: Condition, field: str, values: Any, broken: list[str]
 ) -> Iterator[str]:
-    """The mistakes in the values of one field; what other searched fields can mend is none."""
-    others = condition.space.keys() - {field}
+    """The mistakes in the values of one field; an impossible combination of two is none.
+
+    Such a combination is skipped, with its reason, when its turn comes.
+    """
+    others = configuration.fields(condition.experiment).keys() - {field}
     if _FIXED.fullmatch(field):
         yield f"{field} cannot be searched: it must be the same for all settings"
         return

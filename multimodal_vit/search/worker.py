@@ -50,7 +50,10 @@ class SearchDisplay:
     def line(self, text: str) -> None:
         """Is told what deserves a line."""
 
-    def begin_run(self) -> Display:
+    def look(self, search: "Search") -> None:
+        """May read how far the search is: a trial has begun or ended, here or elsewhere."""
+
+    def begin_run(self, name: str) -> Display:
         """What shows the run that begins."""
         return Display()
 
@@ -147,7 +150,9 @@ class Search:
         """
         waiting = False
         while not should_stop():
-            if (taken := self._take(display)) is not None:
+            taken = self._take(display)
+            display.look(self)
+            if taken is not None:
                 waiting = False
                 with taken.lock:
                     self._run_trial(taken, display, should_stop)
@@ -305,7 +310,7 @@ class Search:
             return results
         if should_stop():
             return None
-        display.line(f"{taken.title}, seed {place + 1} of {self.config.num_seeds}")
+        name = f"{taken.title}, seed {place + 1} of {self.config.num_seeds}"
         before, began = trial.user_attrs.get("hours", 0.0), time.monotonic()
 
         def count_hours() -> None:
@@ -331,7 +336,7 @@ class Search:
                 configuration.changed(taken.config, {"seed": seed}), _load(taken.config)
             )
             _, results = run(
-                experiment, workdir, display.begin_run(), should_stop, on_validation, test=False
+                experiment, workdir, display.begin_run(name), should_stop, on_validation, test=False
             )
         finally:
             count_hours()

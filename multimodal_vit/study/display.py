@@ -3,26 +3,21 @@
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from rich.console import Console, Group
-from rich.live import Live
+from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from multimodal_vit.study.definition import StudyRun
 from multimodal_vit.study.runner import StudyDisplay
-from multimodal_vit.train.progress import Display, duration, end_time
-
-SECONDS_BETWEEN_LINES = 60.0
+from multimodal_vit.train.progress import Display, LiveTable, duration, end_time
 
 
-class StudyTable(StudyDisplay):
+class StudyTable(LiveTable, StudyDisplay):
     """For each condition the runs done, running and left, its accuracy so far and its speed."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
+        super().__init__(console)
         self._runs: Sequence[StudyRun] = ()
         self._flop: Mapping[str, float] = {}
         self._done: dict[StudyRun, dict[str, Any]] = {}
@@ -30,24 +25,19 @@ class StudyTable(StudyDisplay):
         self._elsewhere: list[StudyRun] = []
         self._most_elsewhere = 0
         self._here: StudyRun | None = None
-        self.share_here = 0.0  # of the run under way that is done
-        self._began = time.monotonic()  # of this run, here
-        self.doing = "reading the data …"
-        self._live = Live(
-            console=console, get_renderable=self.render, refresh_per_second=2, transient=True
-        )
+        self._began = time.monotonic()  # the run here
 
     def begin(self, runs: Sequence[StudyRun], flop: Mapping[str, float]) -> None:
-        """Shows the table, or says how many runs there are."""
+        """Says how many runs there are."""
         self._runs, self._flop = runs, flop
         self._done = {w: r for w in runs if (r := w.workdir.results()) is not None}
         done = f", {len(self._done)} of them done already" if self._done else ""
-        self._line(f"{len(runs)} runs of {len(flop)} conditions{done}.")
+        self.line(f"{len(runs)} runs of {len(flop)} conditions{done}.")
 
     def starts(self, which: StudyRun) -> Display:
         """Notes the run; what it returns keeps the table up to date."""
-        self._here, self.share_here, self._began = which, 0.0, time.monotonic()
-        return _RunDisplay(self, f"{which.condition}, seed {which.config.seed}")
+        self._here, self._began = which, time.monotonic()
+        return self.run(f"{which.condition}, seed {which.config.seed}")
 
     def ended(self, which: StudyRun, results: dict[str, Any]) -> None:
         """Notes the result; says it unless it was known before."""
@@ -55,7 +45,7 @@ class StudyTable(StudyDisplay):
         self._leave(which)
         self._done[which] = results
         if not known:
-            self._line(
+            self.line(
                 f"{which.condition}, seed {which.config.seed}: true/false "
                 f"{results['test']['match_accuracy']:.2%} of the test pairs, "
                 f"{results['samples_seen']:,} training pairs in "
@@ -66,7 +56,7 @@ class StudyTable(StudyDisplay):
         """Says that the run failed, and why."""
         self._leave(which)
         self._failed.append(which)
-        self._line(f"{which.condition}, seed {which.config.seed} failed: {reason}")
+        self.line(f"{which.condition}, seed {which.config.seed} failed: {reason}")
 
     def elsewhere(self, which: StudyRun) -> None:
         """Notes that another process has the run."""
@@ -80,14 +70,6 @@ class StudyTable(StudyDisplay):
             self._elsewhere.remove(which)
         if which is self._here:
             self._here, self.doing = None, ""
-
-    def _line(self, text: str) -> None:
-        self._console.print(text, soft_wrap=True)
-
-    def tick(self) -> None:
-        """Says what is under way, where no table shows it."""
-        if not self._console.is_terminal:
-            self._line(f"{self.doing}. {self.outlook()}")
 
     def outlook(self) -> str:
         """How many runs are done, and about how long the rest takes."""
@@ -115,10 +97,10 @@ class StudyTable(StudyDisplay):
             flop -= self.share_here * self._flop[self._here.condition]
         return max(flop, 0.0) / rate / (1 + self._most_elsewhere)
 
-    def render(self) -> Group:
-        """The table and a line of what is under way."""
+    def table(self) -> Table | None:
+        """The runs by condition."""
         if not self._runs:
-            return Group(Text(self.doing))
+            return None
         table = Table()
         table.add_column("condition", overflow="fold")
         for heading in ("done", "running", "left", "true/false", "best", "examples/s", "a run"):
@@ -141,45 +123,4 @@ class StudyTable(StudyDisplay):
                     duration(statistics.fmean(r["train_seconds"] for r in results)),
                 ]
             table.add_row(*row)
-        return Group(table, Text(f"{self.outlook()}\n{self.doing}".rstrip()))
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._live.stop()
-        if self._done:
-            self._console.print(self.render())
-
-
-class _RunDisplay(Display):
-    """Hands the progress of one run to the table; in a file, says it once a minute."""
-
-    def __init__(self, table: StudyTable, name: str) -> None:
-        self._table, self._name = table, name
-        self._total = self._batch_size = 1
-        self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
-
-    def begin(self, total_steps: int, batch_size: int) -> None:
-        """Notes the size of the run."""
-        self._total, self._batch_size = total_steps, batch_size
-        self._table.doing = f"{self._name}: compiling …"
-
-    def update(self, step: int, loss: float | None, seconds_per_step: float) -> None:
-        """Updates the table's line."""
-        table = self._table
-        table.share_here = step / self._total
-        rate = self._batch_size / seconds_per_step
-        table.doing = (
-            f"{self._name}: step {step}/{self._total}, {rate:,.0f} examples/s, {self.best}"
-        )
-        if time.monotonic() >= self._next_line:
-            table.tick()
-            self._next_line = time.monotonic() + SECONDS_BETWEEN_LINES
+        return table

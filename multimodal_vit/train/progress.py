@@ -6,9 +6,13 @@ from types import TracebackType
 from typing import Self
 
 import rich.console
+import rich.live
 import rich.progress
+import rich.table
+import rich.text
 
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_RUN_LINES = 60.0  # where there are many runs
 
 
 def duration(seconds: float) -> str:
@@ -99,6 +103,96 @@ class ProgressDisplay(Display):
         trace: TracebackType | None,
     ) -> None:
         self._bar.stop()
+
+
+class LiveTable:
+    """A table of many runs that is kept up to date in a terminal; in a file, lines now and then.
+
+    Subclasses give `table` and `outlook`.
+
+    Attributes:
+      doing: what is under way, in a line.
+      share_here: how much of the run under way is done, from 0 to 1.
+    """
+
+    def __init__(self, console: rich.console.Console) -> None:
+        self._console = console
+        self.doing = "reading the data …"
+        self.share_here = 0.0
+        self._live = rich.live.Live(
+            console=console, get_renderable=self._render, refresh_per_second=2, transient=True
+        )
+
+    def table(self) -> rich.table.Table | None:
+        """What is done so far; None before that is known."""
+        raise NotImplementedError
+
+    def outlook(self) -> str:
+        """How much is done, and about how long the rest takes."""
+        raise NotImplementedError
+
+    def _render(self) -> rich.console.Group:
+        table = self.table()
+        if table is None:
+            return rich.console.Group(rich.text.Text(self.doing))
+        below = f"{self.outlook()}\n{self.doing}".rstrip()
+        return rich.console.Group(table, rich.text.Text(below))
+
+    def line(self, text: str) -> None:
+        """Prints a line that stays."""
+        self._console.print(text, soft_wrap=True)
+
+    def tick(self) -> None:
+        """Says what is under way, where no table shows it."""
+        if not self._console.is_terminal:
+            self.line(f"{self.doing}. {self.outlook()}")
+
+    def run(self, name: str) -> Display:
+        """A display for a run that begins; it keeps the table up to date."""
+        self.share_here = 0.0
+        return _RunOfTable(self, name)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+        self.doing = ""
+        if (table := self.table()) is not None:
+            self._console.print(table)
+            self.line(self.outlook())
+
+
+class _RunOfTable(Display):
+    """Hands the progress of one run to a table, which in a file says it once a minute."""
+
+    def __init__(self, table: LiveTable, name: str) -> None:
+        self._table, self._name = table, name
+        self._total = self._batch_size = 1
+        self._next_line = time.monotonic() + SECONDS_BETWEEN_RUN_LINES
+
+    def begin(self, total_steps: int, batch_size: int) -> None:
+        """Notes the size of the run."""
+        self._total, self._batch_size = total_steps, batch_size
+        self._table.doing = f"{self._name}: compiling …"
+
+    def update(self, step: int, loss: float | None, seconds_per_step: float) -> None:
+        """Updates the table's line."""
+        self._table.share_here = step / self._total
+        rate = self._batch_size / seconds_per_step
+        self._table.doing = (
+            f"{self._name}: step {step}/{self._total}, {rate:,.0f} examples/s, {self.best}"
+        )
+        if time.monotonic() >= self._next_line:
+            self._table.tick()
+            self._next_line = time.monotonic() + SECONDS_BETWEEN_RUN_LINES
 
 
 def end_time(seconds: float) -> str:
