@@ -13,11 +13,12 @@ from multimodal_vit import evaluate
 from multimodal_vit.analysis import figures, report, tables
 from multimodal_vit.errors import UserError
 from multimodal_vit.models import parameter_count
-from multimodal_vit.run import predict_best, run, versions
+from multimodal_vit.run import best_parameters, run, versions
 from multimodal_vit.study import definition as study
 from multimodal_vit.study.display import StudyTable
 from multimodal_vit.study.runner import TABLE, run_all, write_table
-from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.suites import choose_suites
+from multimodal_vit.train.experiment import STANDARD, Experiment
 from multimodal_vit.train.progress import ProgressDisplay, duration
 from multimodal_vit.train.writer import read_metrics
 from multimodal_vit.workdir import METRICS, SAMPLES, Workdir
@@ -64,28 +65,42 @@ def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint:
     return 0
 
 
-def run_evaluate(workdir: Workdir, console: Console, given: ConfigDict | None = None) -> int:
+def run_evaluate(
+    workdir: Workdir, console: Console, given: ConfigDict | None = None, suites: str = ""
+) -> int:
     """Tests the best checkpoint of a workdir, which need not be finished.
 
     Args:
       workdir: its saved configuration is used.
-      console: for the table; `evaluation.json` holds the same.
+      console: for the table; `evaluation.json` holds the same, and `results.json`, where the run is
+        finished, the suites.
       given: a configuration that must be the saved one; only its free fields (the data directory)
         are taken from it.
+      suites: names of evaluation suites with commas between, "all", or none.
 
     Raises:
-      UserError: no run there, no checkpoint yet, or data that cannot be read.
+      UserError: no run there, no checkpoint yet, no such suite, or data that cannot be read.
     """
     config = workdir.saved_config()
     if given is not None:
         workdir.check(given)
         config.data.directory = given.data.directory
     experiment = Experiment.create(config, for_training=False)
-    best_step, predictions = predict_best(experiment, workdir)
-    metrics = evaluate.metrics(predictions)
-    console.print(tables.results_table(f"{config.name}, checkpoint of step {best_step}", metrics))
+    chosen = choose_suites(suites, experiment.task)
+    best_step, params = best_parameters(experiment, workdir)
+    predict = experiment.predictor(STANDARD | chosen)
+    metrics = evaluate.metrics(predict(params, "test"))
+    title = f"{config.name}, checkpoint of step {best_step}"
+    console.print(tables.results_table(title, metrics))
     content = {"config_name": config.name, "seed": config.seed, "best_step": best_step}
-    path = workdir.save_json("evaluation.json", content | {"test": metrics})
+    content["test"] = metrics
+    if chosen:
+        found = evaluate.suite_metrics(chosen, lambda name: predict(params, "test", name))
+        console.print(tables.suites_table(title, found))
+        content["suites"] = found
+        if (results := workdir.results()) is not None:
+            workdir.save_results(results | {"suites": results.get("suites", {}) | found})
+    path = workdir.save_json("evaluation.json", content)
     console.print(f"Written to {path}")
     return 0
 

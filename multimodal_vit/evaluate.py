@@ -1,8 +1,9 @@
 """Predictions over a whole split, and what they say: accuracies with their intervals."""
 
 import dataclasses
+import functools
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,12 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from scipy import stats
+from scipy import special, stats
+from sklearn.metrics import roc_auc_score
 
 from multimodal_vit import sampler
 from multimodal_vit.errors import UserError
 from multimodal_vit.objective import OBJECTIVES, match_logit
 from multimodal_vit.sampler import Task, named_key
+from multimodal_vit.suites import SUITES, Suite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +74,7 @@ class Predictions:
             ) from error
 
 
-PredictFn = Callable[[Any, jax.Array, jax.Array, jax.Array], Predictions]
+PredictFn = Callable[[Any, jax.Array, jax.Array, jax.Array, int], Predictions]
 
 
 def make_predict(
@@ -82,27 +85,35 @@ def make_predict(
     objective: str,
     batch_size: int,
     num_passes: int,
+    suites: Sequence[Suite] = (SUITES["standard"],),
 ) -> PredictFn:
     """Builds a function that shows every image of a split `num_passes` times as a base image.
 
-    The pairs depend on the key, the split and the batch size alone, so that every model answers
-    the same ones.
+    The pairs depend on the key, the split, the batch size and the suite alone, so that every model
+    answers the same ones. All suites are one program: the model is compiled once.
 
     Returns:
-      A function of parameters, images uint8 [N, H, W, C], labels int32 [N], both on the mesh, and
-      a key, that returns `Predictions` of N · `num_passes` pairs.
+      A function of parameters, images uint8 [N, H, W, C], labels int32 [N], both on the mesh, a
+      key and the suite's place in `suites`, that returns `Predictions` of N · `num_passes` pairs,
+      or fewer where some do not belong to the suite.
     """
     over_examples = NamedSharding(mesh, P("data"))
 
     @jax.jit
-    def one_pass(params: Any, images: jax.Array, labels: jax.Array, key: jax.Array) -> Any:
+    def one_pass(
+        params: Any, images: jax.Array, labels: jax.Array, key: jax.Array, which: jax.Array
+    ) -> Any:
         num_steps = sampler.steps_per_epoch(len(labels), batch_size)
         order = sampler.epoch_order(named_key(key, "order"), len(labels), batch_size)
 
         def step(i: jax.Array) -> dict[str, jax.Array]:
             base, weight = sampler.base_images(order, i, batch_size, len(labels))
             batch_key = jax.random.fold_in(named_key(key, "batch"), i)
-            batch = sampler.sample_batch(batch_key, images, labels, base, weight, task)
+            draws = [
+                functools.partial(suite.draw, batch_key, images, labels, task=task)
+                for suite in suites
+            ]
+            batch = jax.lax.switch(which, draws, base, weight)
             batch = jax.lax.with_sharding_constraint(batch, over_examples)
             logits, intermediates = model.apply({"params": params}, batch.inputs)
             return {
@@ -113,17 +124,20 @@ def make_predict(
                 "words": batch.inputs["words"],
                 "chosen": batch.chosen,
                 "labels": batch.labels,
+                "weight": batch.weight,
             }
 
         outputs = jax.lax.map(step, jnp.arange(num_steps))
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[: len(labels)], outputs)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outputs)
 
-    def predict(params: Any, images: jax.Array, labels: jax.Array, key: jax.Array) -> Predictions:
-        passes = [
-            jax.device_get(one_pass(params, images, labels, jax.random.fold_in(key, i)))
-            for i in range(num_passes)
-        ]
-        return Predictions(**jax.tree.map(lambda *x: np.concatenate(x), *passes))
+    def predict(
+        params: Any, images: jax.Array, labels: jax.Array, key: jax.Array, which: int = 0
+    ) -> Predictions:
+        keys = [jax.random.fold_in(key, i) for i in range(num_passes)]
+        passes = [jax.device_get(one_pass(params, images, labels, k, which)) for k in keys]
+        arrays = jax.tree.map(lambda *x: np.concatenate(x), *passes)
+        counts = arrays.pop("weight") > 0  # not the filling of the last batch
+        return Predictions(**{name: array[counts] for name, array in arrays.items()})
 
     return predict
 
@@ -153,13 +167,32 @@ def mean(values: np.ndarray) -> tuple[float, list[float]]:
     return float(values.mean()), [float(values.mean() - half), float(values.mean() + half)]
 
 
+def calibration_error(probability: np.ndarray, true: np.ndarray, num_bins: int = 15) -> float:
+    """The expected calibration error of a yes-or-no answer (Guo et al. 2017), from 0 to 1.
+
+    The mean distance between how sure the answers of a bin are and how often they are right;
+    the bins divide the certainty, from 0.5 to 1, evenly.
+
+    Args:
+      probability: of "yes", float [N].
+      true: whether "yes" is right, bool [N].
+      num_bins: of the certainty.
+    """
+    certainty = np.maximum(probability, 1 - probability)
+    right = (probability > 0.5) == true
+    bins = np.minimum(((certainty - 0.5) * 2 * num_bins).astype(int), num_bins - 1)
+    gaps = np.bincount(bins, weights=right - certainty, minlength=num_bins)
+    return float(np.abs(gaps).sum() / len(right))
+
+
 def metrics(predictions: Predictions) -> dict[str, Any]:
     """What the predictions say, as fractions from 0 to 1.
 
     `match_accuracy` is the true/false output's, over all pairs; `match_accuracy_true` and `_false`
     over the true and the false pairs; `match_accuracy_by_replaced` by the number of replaced
     labels. `class_accuracy` is the mean over pairs and class outputs, and `class_exact_match` the
-    share of pairs with every class output right. A part without pairs is left out.
+    share of pairs with every class output right. `auroc` and `ece` are the true/false output's area
+    under the ROC curve and calibration error. A part without pairs is left out.
 
     Returns:
       The metrics by name; "num_pairs"; "intervals", under the same names the 95 % intervals; and
@@ -189,8 +222,37 @@ def metrics(predictions: Predictions) -> dict[str, Any]:
     }
     present = predictions.classes.mean(axis=0)  # (K,)
     true_rate = predictions.match.mean()
+    probability = special.expit(match_logit(predictions.logits, num_classes))
+    values |= {"ece": calibration_error(np.asarray(probability), predictions.match)}
+    if 0 < predictions.match.sum() < len(right):
+        values["auroc"] = float(roc_auc_score(predictions.match, probability))
     chance = {
         "match_accuracy": float(max(true_rate, 1 - true_rate)),
         "class_accuracy": float(np.maximum(present, 1 - present).mean()),
     }
     return values | {"num_pairs": len(right), "intervals": intervals, "chance": chance}
+
+
+def suite_metrics(
+    suites: Mapping[str, Suite], predict: Callable[[str], Predictions]
+) -> dict[str, dict[str, Any]]:
+    """The metrics of each suite.
+
+    As `metrics` gives them; for the suites of foils also `rejection_rate`, the share of foils that
+    are called false, with its interval. A suite to which no pair belongs is left out.
+
+    Args:
+      suites: by name.
+      predict: the answers to a suite's pairs, by its name.
+    """
+    found = {}
+    for name, suite in suites.items():
+        predictions = predict(name)
+        if len(predictions.match):
+            found[name] = metrics(predictions)
+            if suite.foil and "match_accuracy_false" in found[name]:
+                rate = found[name]["match_accuracy_false"]
+                intervals = found[name]["intervals"]
+                found[name]["rejection_rate"] = rate
+                intervals["rejection_rate"] = intervals["match_accuracy_false"]
+    return found

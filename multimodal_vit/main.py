@@ -2,7 +2,7 @@
 
     python -m multimodal_vit.main --config=configs/digits_conv.py
     python -m multimodal_vit.main --config=configs/mnist_conv.py:small --config.seed=1
-    python -m multimodal_vit.main --mode=evaluate --workdir=runs/digits_conv
+    python -m multimodal_vit.main --mode=evaluate --workdir=runs/digits_conv --suites=all
     python -m multimodal_vit.main --mode=study --config=configs/study_table41.py:small
     python -m multimodal_vit.main --mode=search --config=configs/search_table41.py:small
 
@@ -52,6 +52,12 @@ def _run(argv: list[str]) -> int:
     flags.DEFINE_string(
         "workdir", None, "The run's folder; runs/<config name> by default.", flag_values=values
     )
+    flags.DEFINE_string(
+        "suites",
+        "",
+        "With --mode=evaluate: evaluation suites, names with commas between, or all.",
+        flag_values=values,
+    )
     flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
     config_flags.DEFINE_config_file(
         "config",
@@ -91,7 +97,7 @@ def _run(argv: list[str]) -> int:
         return run_search(config, Path(folder), console)
     workdir = Workdir(folder)
     if values.mode == "evaluate":
-        return commands.run_evaluate(workdir, console, config)
+        return commands.run_evaluate(workdir, console, config, values.suites)
     if values.mode == "sample":
         return commands.run_sample(config, workdir, console)
     return commands.run_train(config, workdir, console, _slow_hint(argv))

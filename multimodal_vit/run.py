@@ -13,7 +13,6 @@ import jax
 
 from multimodal_vit import __version__, evaluate
 from multimodal_vit.errors import UserError
-from multimodal_vit.evaluate import Predictions
 from multimodal_vit.models import parameter_count
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
@@ -79,15 +78,16 @@ def run(
         "versions": versions(),
     }
     if test:
-        _, predictions = predict_best(experiment, workdir)
+        _, params = best_parameters(experiment, workdir)
+        predictions = experiment.predictor()(params, "test")
         predictions.save(workdir.path / PREDICTIONS)
         results["test"] = evaluate.metrics(predictions)
     workdir.save_results(results)
     return outcome, results
 
 
-def predict_best(experiment: Experiment, workdir: Workdir) -> tuple[int, Predictions]:
-    """The best checkpoint's step and its predictions of the test split.
+def best_parameters(experiment: Experiment, workdir: Workdir) -> tuple[int, Any]:
+    """The step and the parameters of the best checkpoint.
 
     Raises:
       UserError: no checkpoint yet, one that cannot be read, or of a run on other data.
@@ -104,7 +104,7 @@ def predict_best(experiment: Experiment, workdir: Workdir) -> tuple[int, Predict
     state, progress = checkpoints.restore(best, experiment.abstract_state())
     checkpoints.close()
     check_same_data(Progress(**progress), experiment)
-    return best, experiment.predictor()(state.params, "test")
+    return best, state.params
 
 
 def _best_validation(workdir: Workdir, best_step: int) -> dict[str, Any]:

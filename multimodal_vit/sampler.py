@@ -111,8 +111,49 @@ def replace_labels(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
     return jnp.where(replaced, (labels + shift) % task.num_classes, labels)
 
 
-CORRUPTIONS: dict[str, Callable[[jax.Array, jax.Array, Task], jax.Array]] = {
+def permute_labels(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
+    """False texts that only order tells from true ones: the same labels in another order.
+
+    All orders that change the text are equally likely. A row of equal labels, which no order
+    changes, gets the false text of `replace_labels`.
+
+    Args:
+      key: a random key.
+      labels: int32 [B, n].
+      task: the task.
+
+    Returns:
+      int32 [B, n], in each row different from `labels` in at least one place.
+    """
+    B, n = labels.shape
+    scores = jax.random.uniform(named_key(key, "order"), (B, _ORDERS, n))
+    orders = jnp.argsort(scores, axis=-1)  # (B, _ORDERS, n)
+    candidates = jnp.take_along_axis(labels[:, None, :], orders, axis=2)
+    # Should none of them change the text, a rotation by one does, unless all labels are equal.
+    candidates = jnp.concatenate([candidates, jnp.roll(labels, 1, axis=1)[:, None]], axis=1)
+    differs = (candidates != labels[:, None, :]).any(axis=-1)  # (B, _ORDERS + 1)
+    first = differs.argmax(axis=1)  # the first that does, or 0
+    permuted = jnp.take_along_axis(candidates, first[:, None, None], axis=1)[:, 0]  # (B, n)
+    replaced = replace_labels(named_key(key, "replaced"), labels, task)
+    return jnp.where(differs.any(axis=1, keepdims=True), permuted, replaced)
+
+
+_ORDERS = 8  # drawn for each row; a text with four labels stays as it is with at most 1/4 each
+
+
+def mix_labels(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
+    """False texts, each with equal chance by `replace_labels` or by `permute_labels`."""
+    by_order = jax.random.bernoulli(named_key(key, "by order"), 0.5, (len(labels), 1))
+    replaced = replace_labels(named_key(key, "replace"), labels, task)
+    permuted = permute_labels(named_key(key, "permute"), labels, task)
+    return jnp.where(by_order, permuted, replaced)
+
+
+Corruption = Callable[[jax.Array, jax.Array, Task], jax.Array]
+CORRUPTIONS: dict[str, Corruption] = {
     "replace": replace_labels,
+    "permute": permute_labels,
+    "mixed": mix_labels,
 }
 
 
@@ -139,6 +180,7 @@ def sample_batch(
     base: jax.Array,
     weight: jax.Array,
     task: Task,
+    corruption: Corruption | None = None,
 ) -> Batch:
     """Draws one pair of image and text for each base image.
 
@@ -149,16 +191,18 @@ def sample_batch(
       base: int32 [B], the image that fills the first position of each grid.
       weight: float32 [B], passed on to the batch.
       task: the task.
+      corruption: how false texts are made, where not as the task says.
 
     Returns:
       The batch; every array's first axis is B.
     """
+    corruption = corruption or CORRUPTIONS[task.corruption]
     B, n = len(base), task.num_positions
     others = jax.random.randint(named_key(key, "others"), (B, n - 1), 0, len(labels))
     chosen = jnp.concatenate([base[:, None].astype(others.dtype), others], axis=1)  # (B, n)
     true_words = labels[chosen]  # (B, n)
     is_false = jax.random.bernoulli(named_key(key, "false"), task.false_rate, (B, 1))
-    false_words = CORRUPTIONS[task.corruption](named_key(key, "corruption"), true_words, task)
+    false_words = corruption(named_key(key, "corruption"), true_words, task)
     words = jnp.where(is_false, false_words, true_words)
     replaced = words != true_words
     classes = (true_words[..., None] == jnp.arange(task.num_classes)).any(axis=1)  # (B, K)

@@ -1,5 +1,6 @@
 """Results as a table on screen."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from rich.table import Table
@@ -42,4 +43,25 @@ def results_table(title: str, metrics: dict[str, Any]) -> Table:
             )
     low, high = metrics["intervals"]["loss"]
     table.add_row("loss", f"{metrics['loss']:.4f}", f"{low:.4f} – {high:.4f}", "")
+    return table
+
+
+def suites_table(title: str, found: Mapping[str, dict[str, Any]]) -> Table:
+    """A table of evaluation suites: the share of right answers, on true and on false pairs.
+
+    Args:
+      title: above the table.
+      found: their metrics, as `multimodal_vit.evaluate.suite_metrics` returns them.
+    """
+    table = Table(title=title, title_justify="left")
+    table.add_column("suite", no_wrap=True)
+    for heading in ("pairs", "right", "on true", "on false", "AUROC", "ECE"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, metrics in found.items():
+        shares = [
+            "" if metrics.get(key) is None else f"{metrics[key]:.1%}"
+            for key in ("match_accuracy", "match_accuracy_true", "match_accuracy_false")
+        ]
+        auroc = f"{metrics['auroc']:.3f}" if "auroc" in metrics else ""
+        table.add_row(name, f"{metrics['num_pairs']:,}", *shares, auroc, f"{metrics['ece']:.3f}")
     return table

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,8 +18,11 @@ from multimodal_vit import evaluate, sampler
 from multimodal_vit.data import ImageSet, Splits, load_splits
 from multimodal_vit.models import MultimodalViT, build_model
 from multimodal_vit.sampler import Task, named_key
+from multimodal_vit.suites import SUITES, Suite
 from multimodal_vit.train import step as step_lib
 from multimodal_vit.train.step import TrainData, TrainState
+
+STANDARD = {"standard": SUITES["standard"]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,17 +160,28 @@ class Experiment:
         lowered = jax.jit(self.train_step()).lower(self.abstract_state(), self.train_data(), order)
         return lowered.cost_analysis()["flops"] / self.config.train.batch_size
 
-    def predictor(self) -> Callable[[Any, str], evaluate.Predictions]:
-        """A function of parameters and a part ("validation" or "test") that predicts all of it."""
+    def predictor(
+        self, suites: Mapping[str, Suite] = STANDARD
+    ) -> Callable[..., evaluate.Predictions]:
+        """A function of parameters, a part of the data and a suite's name that predicts it.
+
+        Args:
+          suites: what can be named; by default only "standard", which is then the default.
+
+        Returns:
+          `predict(params, part, suite="standard")`; the part is "validation" or "test".
+        """
         settings = self.config.evaluation
         key = jax.random.key(settings.seed)
         placed: dict[str, tuple[jax.Array, jax.Array]] = {}
+        names = list(suites)
 
-        def predict(params: Any, part: str) -> evaluate.Predictions:
+        def predict(params: Any, part: str, suite: str = "standard") -> evaluate.Predictions:
             if part not in placed:
                 image_set: ImageSet = getattr(self.splits, part)
                 placed[part] = self.on_mesh((image_set.images, image_set.labels))
-            return one_part(params, *placed[part], named_key(key, part))
+            own = named_key(key, part if suite == "standard" else f"{part} {suite}")
+            return one_part(params, *placed[part], own, names.index(suite))
 
         one_part = evaluate.make_predict(
             self.model,
@@ -176,6 +190,7 @@ class Experiment:
             objective=self.config.train.objective,
             batch_size=settings.batch_size,
             num_passes=settings.num_passes,
+            suites=list(suites.values()),
         )
         return predict
 

@@ -96,9 +96,7 @@ def train(
         state, progress = _start(experiment, checkpoints)
         step = int(state.step)
         with MetricWriter(workdir, step) as writer, display:
-            display.begin(experiment.total_steps, experiment.config.train.batch_size)
-            if step:
-                display.line(f"Continuing from step {step} of {experiment.total_steps}.")
+            display.begin(experiment.total_steps, experiment.config.train.batch_size, step)
             loop = _Loop(experiment, checkpoints, writer, display, progress, slow_hint)
             loop.on_validation = on_validation
             return loop.run(state, step, should_stop)

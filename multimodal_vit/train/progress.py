@@ -33,8 +33,8 @@ class Display:
 
     best = "no validation yet"
 
-    def begin(self, total_steps: int, batch_size: int) -> None:
-        """Is told the size of the run before its first step."""
+    def begin(self, total_steps: int, batch_size: int, step: int) -> None:
+        """Is told the size of the run, and the steps that it has behind it, before it goes on."""
 
     def update(self, step: int, loss: float | None, seconds_per_step: float) -> None:
         """Is told where the run is after every dispatch."""
@@ -71,8 +71,10 @@ class ProgressDisplay(Display):
             transient=True,
         )
 
-    def begin(self, total_steps: int, batch_size: int) -> None:
+    def begin(self, total_steps: int, batch_size: int, step: int) -> None:
         """Starts the bar."""
+        if step:
+            self.line(f"Continuing from step {step} of {total_steps}.")
         self._total, self._batch_size = total_steps, batch_size
         self._task = self._bar.add_task("compiling …", total=total_steps)
 
@@ -178,8 +180,10 @@ class _RunOfTable(Display):
         self._total = self._batch_size = 1
         self._next_line = time.monotonic() + SECONDS_BETWEEN_RUN_LINES
 
-    def begin(self, total_steps: int, batch_size: int) -> None:
+    def begin(self, total_steps: int, batch_size: int, step: int) -> None:
         """Notes the size of the run."""
+        if step:
+            self._table.line(f"{self._name} continues from step {step} of {total_steps}.")
         self._total, self._batch_size = total_steps, batch_size
         self._table.doing = f"{self._name}: compiling …"
 

@@ -1,0 +1,258 @@
+"""Evaluation suites: what each shows a model, as statements about its pairs."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import ROOT, run_command
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from multimodal_vit import evaluate, sampler
+from multimodal_vit.errors import UserError
+from multimodal_vit.sampler import Task, mix_labels, permute_labels
+from multimodal_vit.suites import choose_suites, replace_by, suites_for, swap_adjacent
+
+TASK = Task(grid=(2, 2), image_shape=(4, 4, 1), num_classes=10)
+B = 4096
+
+
+@pytest.fixture(scope="module")
+def batches():
+    """A batch of every suite, from the same key and images whose pixels name their class."""
+    labels = jnp.arange(50, dtype=jnp.int32) % 10
+    images = jnp.broadcast_to(labels[:, None, None, None], (50, 4, 4, 1)).astype(jnp.uint8) * 20 + 5
+    base, weight = jnp.arange(B, dtype=jnp.int32) % 50, jnp.ones(B)
+    return {
+        name: jax.device_get(suite.draw(jax.random.key(3), images, labels, base, weight, TASK))
+        for name, suite in suites_for(TASK).items()
+    }
+
+
+def sorted_rows(a):
+    return np.sort(np.asarray(a), axis=1)
+
+
+def counted(batch):
+    return batch.weight > 0
+
+
+def test_every_suite_is_half_true_and_half_false(batches):
+    for name, batch in batches.items():
+        share = batch.match[counted(batch)].mean()
+        assert share == pytest.approx(0.5, abs=0.04), name  # 5 standard errors
+
+
+def test_order_foils_keep_the_labels_and_change_their_order(batches):
+    for name in ("order_foil", "swap_adjacent"):
+        batch = batches[name]
+        words = batch.inputs["words"]
+        there = counted(batch)
+        np.testing.assert_array_equal(sorted_rows(words)[there], sorted_rows(batch.labels)[there])
+        np.testing.assert_array_equal(batch.match, (words == batch.labels).all(axis=1))
+
+
+def test_swaps_are_of_two_neighbours(batches):
+    batch = batches["swap_adjacent"]
+    false = counted(batch) & ~batch.match
+    differ = batch.replaced[false]
+    assert (differ.sum(axis=1) == 2).all()
+    places = np.nonzero(differ)[1].reshape(-1, 2)
+    assert (places[:, 1] - places[:, 0] == 1).all()
+    assert set(places[:, 0]) == {0, 1, 2}
+
+
+def test_grids_of_equal_labels_do_not_count_as_order_foils(batches):
+    batch = batches["order_foil"]
+    equal = (batch.labels == batch.labels[:, :1]).all(axis=1)
+    assert equal.any()
+    np.testing.assert_array_equal(counted(batch), ~equal)
+
+
+def test_single_foils_differ_in_one_place_and_quadrant_foils_in_theirs(batches):
+    single = batches["single_foil"]
+    assert (single.replaced[~single.match].sum(axis=1) == 1).all()
+    assert set(np.nonzero(single.replaced)[1]) == {0, 1, 2, 3}
+    for i in range(4):
+        batch = batches[f"one_quadrant_{i + 1}"]
+        np.testing.assert_array_equal(
+            batch.replaced[~batch.match], np.tile(np.arange(4) == i, ((~batch.match).sum(), 1))
+        )
+
+
+def test_near_foils_are_the_classes_that_are_named():
+    nearest = jnp.array([3, 7, 5, 8, 9, 6, 5, 1, 3, 4])
+    labels = jax.random.randint(jax.random.key(0), (500, 4), 0, 10)
+    words = np.asarray(replace_by(nearest)(jax.random.key(1), labels, TASK))
+    row, place = np.nonzero(words != labels)
+    assert len(row) == 500
+    np.testing.assert_array_equal(words[row, place], nearest[np.asarray(labels)[row, place]])
+
+
+def test_blind_suites_change_one_modality_and_leave_the_targets(batches):
+    standard = batches["standard"]
+    for name, changed, kept in (
+        ("blind_text", "words", "image"),
+        ("no_text", "words", "image"),
+        ("blind_image", "image", "words"),
+        ("no_image", "image", "words"),
+    ):
+        batch = batches[name]
+        np.testing.assert_array_equal(batch.inputs[kept], standard.inputs[kept])
+        np.testing.assert_array_equal(batch.match, standard.match)
+        assert (batch.inputs[changed] != standard.inputs[changed]).any()
+    assert not batches["no_image"].inputs["image"].any()
+    text = standard.inputs["words"]
+    np.testing.assert_array_equal(batches["blind_text"].inputs["words"], np.roll(text, 1, axis=0))
+
+
+def test_shifts_change_the_image_as_they_say(batches):
+    before = batches["standard"].inputs["image"].astype(int)
+    assert (batches["inverted"].inputs["image"] == 255 - before).all()
+    low = batches["low_contrast"].inputs["image"].astype(int)
+    assert np.abs(low - (64 + before / 2)).max() <= 1
+    noise = batches["noisy"].inputs["image"].astype(int) - before
+    inside = (before > 100) & (before < 150)
+    assert noise[inside].std() == pytest.approx(51, rel=0.05)
+
+
+def test_translation_moves_each_image_within_its_cell_by_up_to_three_pixels():
+    task = dataclasses.replace(TASK, image_shape=(9, 9, 1))
+    image = np.zeros((300, 18, 18, 1), np.uint8)
+    for row in (4, 13):
+        for column in (4, 13):
+            image[:, row, column] = 255
+    moved = suites_for(task)["translated"].change(
+        jax.random.key(0), {"image": jnp.asarray(image)}, task
+    )["image"]
+    for rows in (slice(0, 9), slice(9, 18)):
+        for columns in (slice(0, 9), slice(9, 18)):
+            cell = np.asarray(moved)[:, rows, columns, 0]
+            assert (cell.reshape(300, -1).sum(axis=1) == 255).all()
+            _, y, x = np.nonzero(cell)
+            assert set(y) == set(x) == set(range(1, 8))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(2, 6).flatmap(
+        lambda n: st.lists(
+            st.lists(st.integers(0, 3), min_size=n, max_size=n), min_size=1, max_size=8
+        )
+    ),
+    st.integers(0, 2**31),
+)
+def test_a_permuted_text_is_never_the_true_one(rows, seed):
+    labels = jnp.array(rows, jnp.int32)
+    task = dataclasses.replace(TASK, grid=(1, labels.shape[1]), num_classes=4)
+    words = np.asarray(permute_labels(jax.random.key(seed), labels, task))
+    labels = np.asarray(labels)
+    assert (words != labels).any(axis=1).all()
+    can_be_permuted = (labels != labels[:, :1]).any(axis=1)
+    np.testing.assert_array_equal(
+        sorted_rows(words)[can_be_permuted], sorted_rows(labels)[can_be_permuted]
+    )
+    swapped = np.asarray(swap_adjacent(jax.random.key(seed), jnp.asarray(labels), task))
+    assert ((swapped != labels).sum(axis=1) == 2 * can_be_permuted).all()
+
+
+def test_all_orders_that_change_the_text_are_equally_likely():
+    labels = jnp.tile(jnp.array([[0, 1, 1, 2]], jnp.int32), (11_000, 1))
+    words = np.asarray(permute_labels(jax.random.key(5), labels, TASK))
+    orders, counts = np.unique(words, axis=0, return_counts=True)
+    assert len(orders) == 4 * 3 - 1
+    assert np.abs(counts - 1000).max() < 5 * np.sqrt(1000)
+
+
+def test_mixed_false_texts_are_half_of_each_kind():
+    labels = jax.random.permutation(jax.random.key(0), jnp.tile(jnp.arange(10), (8000, 1)), axis=1,
+                                    independent=True)[:, :4]  # fmt: skip
+    words = np.asarray(mix_labels(jax.random.key(1), labels.astype(jnp.int32), TASK))
+    same_labels = (sorted_rows(words) == sorted_rows(labels)).all(axis=1)
+    # Of the replaced ones fewer than one in a hundred keeps the labels.
+    assert same_labels.mean() == pytest.approx(0.5, abs=0.03)
+
+
+def test_unknown_suites_are_named_with_the_nearest():
+    with pytest.raises(UserError, match=r"no suite 'order_fool'.*did you mean order_foil\?"):
+        choose_suites("standard,order_fool", TASK)
+    assert list(choose_suites("order_foil, standard", TASK)) == ["order_foil", "standard"]
+    assert choose_suites("", TASK) == {}
+
+
+def test_calibration_error_by_hand():
+    # Two bins of the certainty: 0.6 right half the time, 0.95 right always.
+    probability = np.array([0.6, 0.4, 0.95, 0.05])
+    true = np.array([True, True, True, False])
+    assert evaluate.calibration_error(probability, true) == pytest.approx((0.2 + 0.1) / 4)
+    assert evaluate.calibration_error(np.array([1.0, 0.0]), np.array([True, False])) == 0
+
+
+def test_a_model_that_ignores_order_passes_the_task_and_fails_the_order_foils():
+    """A multiset matcher, exactly: what the suites are for."""
+    labels = jnp.arange(1000, dtype=jnp.int32) % 10
+    images = jnp.zeros((1000, 4, 4, 1), jnp.uint8)
+    found = {}
+    for name in ("standard", "order_foil", "single_foil"):
+        suite = suites_for(TASK)[name]
+        base = jnp.arange(8000, dtype=jnp.int32) % 1000
+        batch = suite.draw(jax.random.key(1), images, labels, base, jnp.ones(8000), TASK)
+        answer = (sorted_rows(batch.inputs["words"]) == sorted_rows(batch.labels)).all(axis=1)
+        there = np.asarray(batch.weight) > 0
+        found[name] = (answer == np.asarray(batch.match))[there].mean()
+    assert found["standard"] == pytest.approx(0.9975, abs=0.002)
+    assert found["single_foil"] == 1.0
+    assert found["order_foil"] == pytest.approx(0.5, abs=0.03)
+
+
+def test_a_batch_of_the_task_is_the_standard_suite(batches):
+    labels = jnp.arange(50, dtype=jnp.int32) % 10
+    images = jnp.broadcast_to(labels[:, None, None, None], (50, 4, 4, 1)).astype(jnp.uint8) * 20 + 5
+    base = jnp.arange(B, dtype=jnp.int32) % 50
+    batch = sampler.sample_batch(jax.random.key(3), images, labels, base, jnp.ones(B), TASK)
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(batch), batches["standard"])
+
+
+# ---- the command ----
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("suites")
+    done = run_command(
+        f"--config={ROOT / 'configs' / 'digits_conv.py'}", "--config.train.num_samples=2824",
+        "--config.model.embedding_dim=16", "--config.evaluation.num_passes=1", "--workdir=run",
+        cwd=folder,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_evaluate_runs_all_suites_and_keeps_them(trained, tmp_path):
+    shutil.copytree(trained / "run", tmp_path / "run")
+    done = run_command("--mode=evaluate", "--workdir=run", "--suites=all", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    suites = results["suites"]
+    assert set(suites) == set(suites_for(TASK))
+    assert suites["standard"]["match_accuracy"] == results["test"]["match_accuracy"]
+    for name in ("single_foil", "order_foil", "swap_adjacent", "one_quadrant_1"):
+        assert suites[name]["rejection_rate"] == suites[name]["match_accuracy_false"]
+        low, high = suites[name]["intervals"]["rejection_rate"]
+        assert low <= suites[name]["rejection_rate"] <= high
+        assert name in done.stdout
+    assert "rejection_rate" not in suites["noisy"]
+    again = run_command("--mode=evaluate", "--workdir=run", "--suites=order_foil", cwd=tmp_path)
+    assert again.returncode == 0
+    assert json.loads((tmp_path / "run" / "results.json").read_text()) == results
+
+
+def test_an_unknown_suite_ends_in_one_line(trained):
+    done = run_command("--mode=evaluate", "--workdir=run", "--suites=order", cwd=trained)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no suite 'order'; there are: all, standard")
+    assert done.stderr.count("\n") == 1
