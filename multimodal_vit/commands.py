@@ -18,7 +18,7 @@ from multimodal_vit.study import definition as study
 from multimodal_vit.study.display import StudyTable
 from multimodal_vit.study.runner import TABLE, run_all, write_table
 from multimodal_vit.suites import choose_suites
-from multimodal_vit.train.experiment import STANDARD, Experiment
+from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import ProgressDisplay, duration
 from multimodal_vit.train.writer import read_metrics
 from multimodal_vit.workdir import METRICS, SAMPLES, Workdir
@@ -88,7 +88,7 @@ def run_evaluate(
     experiment = Experiment.create(config, for_training=False)
     chosen = choose_suites(suites, experiment.task)
     best_step, params = best_parameters(experiment, workdir)
-    predict = experiment.predictor(STANDARD | chosen)
+    predict = experiment.predictor(chosen)
     metrics = evaluate.metrics(predict(params, "test"))
     title = f"{config.name}, checkpoint of step {best_step}"
     console.print(tables.results_table(title, metrics))

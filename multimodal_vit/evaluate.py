@@ -20,7 +20,7 @@ from multimodal_vit import sampler
 from multimodal_vit.errors import UserError
 from multimodal_vit.objective import OBJECTIVES, match_logit
 from multimodal_vit.sampler import Task, named_key
-from multimodal_vit.suites import SUITES, Suite
+from multimodal_vit.suites import AS_TRAINED, Suite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,7 @@ def make_predict(
     objective: str,
     batch_size: int,
     num_passes: int,
-    suites: Sequence[Suite] = (SUITES["standard"],),
+    suites: Sequence[Suite] = (AS_TRAINED,),
 ) -> PredictFn:
     """Builds a function that shows every image of a split `num_passes` times as a base image.
 

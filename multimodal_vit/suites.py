@@ -173,8 +173,9 @@ def invert(key: jax.Array, inputs: Inputs, task: Task) -> Inputs:
     return inputs | {"image": 255 - inputs["image"]}
 
 
+AS_TRAINED = Suite("the task as the model is trained on it")
 SUITES: dict[str, Suite] = {
-    "standard": Suite("the task as it is trained"),
+    "standard": Suite("the published task, whatever the model is trained on", replace_labels),
     "single_foil": Suite("one label is replaced", replace_one, foil=True),
     "order_foil": Suite(
         "the labels are right but in another order", permute_labels, not_all_equal, foil=True

@@ -180,7 +180,7 @@ def test_a_search_that_is_asked_to_stop_saves_and_continues(folder, workers, whi
     assert (trial["status"], trial["attempts"]) == ("running", 0)
     again = workers(*arguments)
     ended_well(again)
-    assert "Continuing from step" in again.said.read_text()
+    assert "continues from step" in again.said.read_text()
     (trial,) = trials(folder)
     assert (trial["status"], trial["attempts"]) == ("done", 1)
 

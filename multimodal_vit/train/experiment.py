@@ -18,11 +18,9 @@ from multimodal_vit import evaluate, sampler
 from multimodal_vit.data import ImageSet, Splits, load_splits
 from multimodal_vit.models import MultimodalViT, build_model
 from multimodal_vit.sampler import Task, named_key
-from multimodal_vit.suites import SUITES, Suite
+from multimodal_vit.suites import AS_TRAINED, Suite
 from multimodal_vit.train import step as step_lib
 from multimodal_vit.train.step import TrainData, TrainState
-
-STANDARD = {"standard": SUITES["standard"]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,26 +159,29 @@ class Experiment:
         return lowered.cost_analysis()["flops"] / self.config.train.batch_size
 
     def predictor(
-        self, suites: Mapping[str, Suite] = STANDARD
+        self, suites: Mapping[str, Suite] | None = None
     ) -> Callable[..., evaluate.Predictions]:
-        """A function of parameters, a part of the data and a suite's name that predicts it.
+        """A function that predicts a whole part of the data.
 
         Args:
-          suites: what can be named; by default only "standard", which is then the default.
+          suites: what can be named beside the task as it is trained.
 
         Returns:
-          `predict(params, part, suite="standard")`; the part is "validation" or "test".
+          `predict(params, part, suite="")`; the part is "validation" or "test", the suite a name in
+          `suites`, or "" for the task as it is trained. The suite "standard" is drawn from the same
+          keys as the task, every other from its own.
         """
         settings = self.config.evaluation
         key = jax.random.key(settings.seed)
         placed: dict[str, tuple[jax.Array, jax.Array]] = {}
-        names = list(suites)
+        known = {"": AS_TRAINED} | dict(suites or {})
+        names = list(known)
 
-        def predict(params: Any, part: str, suite: str = "standard") -> evaluate.Predictions:
+        def predict(params: Any, part: str, suite: str = "") -> evaluate.Predictions:
             if part not in placed:
                 image_set: ImageSet = getattr(self.splits, part)
                 placed[part] = self.on_mesh((image_set.images, image_set.labels))
-            own = named_key(key, part if suite == "standard" else f"{part} {suite}")
+            own = named_key(key, part if suite in ("", "standard") else f"{part} {suite}")
             return one_part(params, *placed[part], own, names.index(suite))
 
         one_part = evaluate.make_predict(
@@ -190,7 +191,7 @@ class Experiment:
             objective=self.config.train.objective,
             batch_size=settings.batch_size,
             num_passes=settings.num_passes,
-            suites=list(suites.values()),
+            suites=list(known.values()),
         )
         return predict
 
