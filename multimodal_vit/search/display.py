@@ -3,6 +3,7 @@
 import statistics
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -53,8 +54,8 @@ class SearchTable(LiveTable, SearchDisplay):
         """The trials by condition."""
         if self._found is None:
             return None
-        table = Table()
-        table.add_column("condition", overflow="fold")
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        table.add_column("condition", overflow="fold", min_width=12)
         headings = ("done", "pruned", "failed", "skipped", "running", "left", "best", "hours")
         for heading in headings:
             table.add_column(heading, justify="right", no_wrap=True)

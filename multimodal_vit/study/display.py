@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -101,9 +102,9 @@ class StudyTable(LiveTable, StudyDisplay):
         """The runs by condition."""
         if not self._runs:
             return None
-        table = Table()
-        table.add_column("condition", overflow="fold")
-        for heading in ("done", "running", "left", "true/false", "best", "examples/s", "a run"):
+        table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+        table.add_column("condition", overflow="fold", min_width=12)
+        for heading in ("done", "now", "left", "true/false", "best", "examples/s", "a run"):
             table.add_column(heading, justify="right", no_wrap=True)
         for condition in self._flop:
             mine = [w for w in self._runs if w.condition == condition]

@@ -121,9 +121,7 @@ class LiveTable:
         self._console = console
         self.doing = "reading the data …"
         self.share_here = 0.0
-        self._live = rich.live.Live(
-            console=console, get_renderable=self._render, refresh_per_second=2, transient=True
-        )
+        self._live: rich.live.Live | None = None
 
     def table(self) -> rich.table.Table | None:
         """What is done so far; None before that is known."""
@@ -156,6 +154,12 @@ class LiveTable:
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
+            self._live = rich.live.Live(
+                console=self._console,
+                get_renderable=self._render,
+                refresh_per_second=2,
+                transient=True,
+            )
             self._live.start()
         return self
 
@@ -165,7 +169,8 @@ class LiveTable:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._live.stop()
+        if self._live is not None:
+            self._live.stop()
         self.doing = ""
         if (table := self.table()) is not None:
             self._console.print(table)
