@@ -2,7 +2,7 @@
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,10 @@ def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint:
 
 
 def run_evaluate(
-    workdir: Workdir, console: Console, given: ConfigDict | None = None, suites: str = ""
+    workdir: Workdir,
+    console: Console,
+    given: ConfigDict | None = None,
+    suites: Sequence[str] = (),
 ) -> int:
     """Tests the best checkpoint of a workdir, which need not be finished.
 
@@ -76,7 +79,7 @@ def run_evaluate(
         finished, the suites.
       given: a configuration that must be the saved one; only its free fields (the data directory)
         are taken from it.
-      suites: names of evaluation suites with commas between, "all", or none.
+      suites: names of evaluation suites, or "all".
 
     Raises:
       UserError: no run there, no checkpoint yet, no such suite, or data that cannot be read.
@@ -189,6 +192,8 @@ def _show_results(results: dict[str, Any], workdir: Workdir, console: Console) -
     title = f"{results['config_name']}, seed {results['seed']}"
     figures.curves(read_metrics(workdir.path / METRICS), title, workdir.path / "curves.png")
     console.print(tables.results_table(title, results["test"]))
+    if results.get("suites"):
+        console.print(tables.suites_table("What it uses (docs/probes.md)", results["suites"]))
     console.print(
         f"{results['samples_seen']:,} training pairs in {duration(results['train_seconds'])}, "
         f"{results['examples_per_second']:,.0f} examples/s; best checkpoint: step "

@@ -12,7 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from multimodal_vit import data, models, objective, sampler
+from multimodal_vit import data, models, objective, sampler, suites
 from multimodal_vit.errors import UserError
 
 FORMAT_VERSION = 1
@@ -66,6 +66,7 @@ def thesis() -> ConfigDict:
     config.evaluation.batch_size = 256
     config.evaluation.num_passes = 1  # how often each image of a split is a base image
     config.evaluation.seed = 0  # the same pairs for every model
+    config.evaluation.suites = ("single_foil", "order_foil")  # asked at the end of a run: suites
     return config
 
 
@@ -160,7 +161,7 @@ def check_with_data(config: ConfigDict, task: sampler.Task, num_devices: int) ->
       task: the task on the data.
       num_devices: that share each batch.
     """
-    found = list(_shape_problems(config, task))
+    found = [*_shape_problems(config, task), *_suite_problems(config, task)]
     for field in ("train", "evaluation"):
         size = config[field].batch_size
         if size % num_devices:
@@ -238,6 +239,16 @@ def problems(config: ConfigDict) -> Iterator[str]:
         )
 
 
+def _suite_problems(config: ConfigDict, task: sampler.Task) -> Iterator[str]:
+    """The names of suites that are none."""
+    known = suites.suites_for(task)
+    for name in config.evaluation.suites:
+        if name not in known:
+            yield (
+                f"evaluation.suites: {name!r} is not one of {', '.join(known)}{hint(name, known)}"
+            )
+
+
 def _shape_problems(config: ConfigDict, task: sampler.Task) -> Iterator[str]:
     """The mistakes of a stem and a patch size that do not fit the pasted image."""
     model = config.model
@@ -302,13 +313,14 @@ def load(path: Path) -> ConfigDict:
         config.lock().update(fields)
         config.task.grid = tuple(config.task.grid)
         config.model.modalities = tuple(config.model.modalities)
+        config.evaluation.suites = tuple(config.evaluation.suites)
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise UserError(f"{path} is not a configuration of this program: {error}") from error
     return config.unlock()
 
 
-# Where the data lies does not change what is computed.
-FREE_FIELDS = ("data.directory",)
+# Where the data lies, and what is asked afterwards, does not change what is trained.
+FREE_FIELDS = ("data.directory", "evaluation.suites")
 
 
 def differences(saved: ConfigDict, given: ConfigDict) -> list[str]:

@@ -52,9 +52,9 @@ def _run(argv: list[str]) -> int:
     flags.DEFINE_string(
         "workdir", None, "The run's folder; runs/<config name> by default.", flag_values=values
     )
-    flags.DEFINE_string(
+    flags.DEFINE_list(
         "suites",
-        "",
+        [],
         "With --mode=evaluate: evaluation suites, names with commas between, or all.",
         flag_values=values,
     )

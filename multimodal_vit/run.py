@@ -14,6 +14,7 @@ import jax
 from multimodal_vit import __version__, evaluate
 from multimodal_vit.errors import UserError
 from multimodal_vit.models import parameter_count
+from multimodal_vit.suites import choose_suites
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.loop import Outcome, Progress, check_same_data, train
@@ -79,9 +80,14 @@ def run(
     }
     if test:
         _, params = best_parameters(experiment, workdir)
-        predictions = experiment.predictor()(params, "test")
+        chosen = choose_suites(config.evaluation.suites, experiment.task)
+        predict = experiment.predictor(chosen)
+        predictions = predict(params, "test")
         predictions.save(workdir.path / PREDICTIONS)
         results["test"] = evaluate.metrics(predictions)
+        results["suites"] = evaluate.suite_metrics(
+            chosen, lambda name: predict(params, "test", name)
+        )
     workdir.save_results(results)
     return outcome, results
 

@@ -7,7 +7,7 @@ suite is the same for every model. To add one, write a line in `SUITES`.
 
 import dataclasses
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -205,19 +205,18 @@ def suites_for(task: Task) -> dict[str, Suite]:
     return SUITES | positions
 
 
-def choose_suites(names: str, task: Task) -> dict[str, Suite]:
-    """The suites of a list of names with commas between; "all" are all, "" is none.
+def choose_suites(names: Sequence[str], task: Task) -> dict[str, Suite]:
+    """The suites of some names; ("all",) are all.
 
     Raises:
       UserError: no such suite.
     """
     known = suites_for(task)
-    if names == "all":
+    if list(names) == ["all"]:
         return known
-    chosen = [name.strip() for name in names.split(",") if name.strip()]
-    for name in chosen:
+    for name in names:
         if name not in known:
             close = difflib.get_close_matches(name, list(known), n=1)
             hint = f" (did you mean {close[0]}?)" if close else ""
             raise UserError(f"no suite {name!r}; there are: all, {', '.join(known)}{hint}")
-    return {name: known[name] for name in chosen}
+    return {name: known[name] for name in names}

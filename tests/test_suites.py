@@ -179,9 +179,10 @@ def test_mixed_false_texts_are_half_of_each_kind():
 
 def test_unknown_suites_are_named_with_the_nearest():
     with pytest.raises(UserError, match=r"no suite 'order_fool'.*did you mean order_foil\?"):
-        choose_suites("standard,order_fool", TASK)
-    assert list(choose_suites("order_foil, standard", TASK)) == ["order_foil", "standard"]
-    assert choose_suites("", TASK) == {}
+        choose_suites(["standard", "order_fool"], TASK)
+    assert list(choose_suites(["order_foil", "standard"], TASK)) == ["order_foil", "standard"]
+    assert choose_suites([], TASK) == {}
+    assert choose_suites(["all"], TASK) == suites_for(TASK)
 
 
 def test_calibration_error_by_hand():
@@ -249,6 +250,22 @@ def test_evaluate_runs_all_suites_and_keeps_them(trained, tmp_path):
     again = run_command("--mode=evaluate", "--workdir=run", "--suites=order_foil", cwd=tmp_path)
     assert again.returncode == 0
     assert json.loads((tmp_path / "run" / "results.json").read_text()) == results
+
+
+def test_every_run_ends_with_the_suites_of_its_configuration(trained):
+    results = json.loads((trained / "run" / "results.json").read_text())
+    assert set(results["suites"]) == {"single_foil", "order_foil"}
+    assert 0 <= results["suites"]["order_foil"]["rejection_rate"] <= 1
+
+
+def test_an_unknown_suite_in_a_configuration_is_a_mistake(tmp_path):
+    done = run_command(
+        f"--config={ROOT / 'configs' / 'digits_conv.py'}",
+        "--config.evaluation.suites=('order_fool',)", cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "did you mean order_foil?" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_suite_ends_in_one_line(trained):

@@ -21,6 +21,7 @@ from multimodal_vit.analysis.statistics import Comparison, Summary, compare, hol
 from multimodal_vit.analysis.study_results import ConditionResults, class_shares
 from multimodal_vit.study.definition import StudyRun, runs_of
 from multimodal_vit.study.runner import load_data
+from multimodal_vit.suites import suites_for
 from multimodal_vit.train.progress import duration
 
 NUM_EXAMPLES = NUM_MISTAKES = 8
@@ -178,6 +179,7 @@ def _page(
             lambda: figures.accuracies(conditions, published, config.published_source),
             "True/false accuracy of every run on the test split.",
         ),
+        "suites": _suites(conditions),
         "curves": figure(
             "curves",
             lambda: figures.curves(conditions),
@@ -224,6 +226,24 @@ def _page(
         "failed": failed,
         "duration": duration,
     }
+
+
+def _suites(conditions: Sequence[ConditionResults]) -> list[dict[str, Any]]:
+    """A row for each suite that all runs of some condition were asked."""
+    known = suites_for(conditions[0].task)
+    shares = {c.name: c.suites() for c in conditions}
+    names = [name for name in known if any(name in found for found in shares.values())]
+    return [
+        {
+            "name": name,
+            "about": known[name].about,
+            "foil": known[name].foil,
+            "shares": {
+                c: Summary.of(found[name]) if name in found else None for c, found in shares.items()
+            },
+        }
+        for name in names
+    ]
 
 
 def _sizes(condition: ConditionResults) -> tuple[int, int, int]:

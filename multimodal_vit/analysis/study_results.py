@@ -136,6 +136,18 @@ class ConditionResults:
                 found[number] = shares
         return found
 
+    def suites(self) -> dict[str, list[float]]:
+        """For each suite that every run was asked, its runs' shares of right answers.
+
+        Of foil suites, on the foils alone.
+        """
+        asked = [results.get("suites", {}) for results in self.results]
+        names = [name for name in asked[0] if all(name in other for other in asked)]
+        return {
+            name: [a[name].get("rejection_rate", a[name]["match_accuracy"]) for a in asked]
+            for name in names
+        }
+
     def _logit(self, predictions: Predictions) -> np.ndarray:
         return np.asarray(match_logit(predictions.logits, self.task.num_classes))
 
