@@ -124,6 +124,8 @@ def run_study(config: ConfigDict, folder: Path, console: Console, command: str) 
       UserError: the configuration, the data or the workdir cannot be used.
     """
     study.check(config)
+    if Workdir(folder).config_path.exists():
+        raise UserError(f"--workdir={folder} holds a single run; name a new folder for the study")
     with stop_on_signal() as received, StudyTable(console) as display:
         failed = run_all(config, folder, display, lambda: bool(received))
     if failed is None:

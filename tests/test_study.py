@@ -199,6 +199,17 @@ def test_the_report_is_one_file_that_names_what_it_needs(finished):
         assert word in html, word
 
 
+def test_the_report_says_what_the_models_use(finished):
+    folder, _ = finished
+    html = (folder / "decay" / "report.html").read_text()
+    assert "What they use" in html
+    assert re.search(r"order_foil<br>.*in another order: rejected", html)
+    table = pd.read_csv(folder / "decay" / "results.csv")
+    rates = table[table.metric == "suites.order_foil.rejection_rate"].value
+    assert len(rates) == 4
+    assert rates.between(0, 1).all()
+
+
 def test_every_figure_is_there_as_png_and_svg_and_in_the_markdown(finished):
     folder, _ = finished
     markdown = (folder / "decay" / "report.md").read_text()
@@ -293,6 +304,15 @@ def bad(change) -> list[str]:
 def test_mistakes_in_a_study_are_named(change, message):
     assert bad(lambda config: None) == []
     assert any(message in problem for problem in bad(change)), bad(change)
+
+
+def test_a_study_refuses_the_folder_of_a_single_run(tmp_path):
+    (tmp_path / "decay.py").write_text(STUDY)
+    (tmp_path / "decay").mkdir()
+    (tmp_path / "decay" / "config.json").write_text("{}")
+    done = run_command(*RUN, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "decay holds a single run" in done.stderr
 
 
 def test_a_study_and_an_experiment_are_told_apart(tmp_path):
