@@ -19,6 +19,7 @@ def get_config(name: str = "thesis") -> ConfigDict:
     if name == "small":
         base.train.num_samples = 275_000  # as in study_table41.py
     base.task.corruption = "mixed"
+    base.evaluation.suites = ("standard", "single_foil", "order_foil", "swap_adjacent")
     patch_size = 14 if name == "small" else 4
     raw = {"model.stem": "conv", "model.num_conv_layers": 0, "model.patch_size": patch_size}
     return study(
