@@ -1,6 +1,6 @@
 """Does weight decay matter on 1,412 images? Two conditions, three seeds, about five minutes.
 
-Found on two CPU cores: see docs/results.md.
+What it found stands in docs/results.md.
 
     python -m multimodal_vit.main --mode=study --config=configs/study_digits.py
 """

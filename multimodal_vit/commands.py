@@ -13,7 +13,7 @@ from multimodal_vit import evaluate
 from multimodal_vit.analysis import figures, report, tables
 from multimodal_vit.errors import UserError
 from multimodal_vit.models import parameter_count
-from multimodal_vit.run import best_parameters, run, versions
+from multimodal_vit.run import best_parameters, keep_suites, run, versions
 from multimodal_vit.study import definition as study
 from multimodal_vit.study.display import StudyTable
 from multimodal_vit.study.runner import TABLE, run_all, write_table
@@ -21,7 +21,7 @@ from multimodal_vit.suites import choose_suites
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import ProgressDisplay, duration
 from multimodal_vit.train.writer import read_metrics
-from multimodal_vit.workdir import METRICS, SAMPLES, Workdir
+from multimodal_vit.workdir import METRICS, PREDICTIONS, SAMPLES, Workdir
 
 SHEET_EXAMPLES = 16
 
@@ -92,17 +92,19 @@ def run_evaluate(
     chosen = choose_suites(suites, experiment.task)
     best_step, params = best_parameters(experiment, workdir)
     predict = experiment.predictor(chosen)
-    metrics = evaluate.metrics(predict(params, "test"))
+    predictions = predict(params, "test")
+    metrics = evaluate.metrics(predictions)
     title = f"{config.name}, checkpoint of step {best_step}"
     console.print(tables.results_table(title, metrics))
     content = {"config_name": config.name, "seed": config.seed, "best_step": best_step}
     content["test"] = metrics
     if chosen:
         found = evaluate.suite_metrics(chosen, lambda name: predict(params, "test", name))
+        if workdir.results() is not None:
+            keep_suites(workdir, found)
         console.print(tables.suites_table(title, found))
         content["suites"] = found
-        if (results := workdir.results()) is not None:
-            workdir.save_results(results | {"suites": results.get("suites", {}) | found})
+    predictions.save(workdir.path / PREDICTIONS)
     path = workdir.save_json("evaluation.json", content)
     console.print(f"Written to {path}")
     return 0
@@ -124,17 +126,18 @@ def run_study(config: ConfigDict, folder: Path, console: Console, command: str) 
       UserError: the configuration, the data or the workdir cannot be used.
     """
     study.check(config)
-    if Workdir(folder).config_path.exists():
-        raise UserError(f"--workdir={folder} holds a single run; name a new folder for the study")
+    study.check_folder(config, folder)
     with stop_on_signal() as received, StudyTable(console) as display:
         failed = run_all(config, folder, display, lambda: bool(received))
     if failed is None:
         console.print("Stopped and saved. The same command continues.")
         return 130 if received[0] == signal.SIGINT else 0
     runs = study.runs_of(config, folder)
-    write_table(runs, folder / TABLE)
+    with Workdir(folder).locked(wait=True):  # others may have come to the end of the study too
+        write_table(runs, folder / TABLE)
+        if any(which.workdir.results() for which in runs):
+            report.write_report(config, folder, command, failed)
     if any(which.workdir.results() for which in runs):
-        report.write_report(config, folder, command, failed)
         console.print(f"Written to {folder}: report.html, report.md, study.json, {TABLE}, figures/")
     for name, reason in failed.items():
         console.print(f"failed: {name}: {reason}", soft_wrap=True)

@@ -6,6 +6,7 @@ An experiment is a file in `configs/` with `get_config(preset)`; it starts from 
 
 import difflib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -206,8 +207,9 @@ def problems(config: ConfigDict) -> Iterator[str]:
         if value not in allowed:
             yield f"{field}={value!r} is not one of {', '.join(allowed)}{hint(value, allowed)}"
     for field, least in at_least.items():
-        if not _get(config, field) >= least:
-            yield f"{field}={_get(config, field)} is out of range: it must be at least {least}"
+        value = _get(config, field)
+        if not least <= value < math.inf:
+            yield f"{field}={value} is out of range: it must be at least {least}, and finite"
     for field in ("seed", "evaluation.seed"):
         if _get(config, field) >= 2**32:
             yield f"{field}={_get(config, field)} is out of range: it must be below 2**32"
@@ -242,6 +244,8 @@ def problems(config: ConfigDict) -> Iterator[str]:
 def _suite_problems(config: ConfigDict, task: sampler.Task) -> Iterator[str]:
     """The names of suites that are none."""
     known = suites.suites_for(task)
+    if tuple(config.evaluation.suites) == ("all",):
+        return
     for name in config.evaluation.suites:
         if name not in known:
             yield (

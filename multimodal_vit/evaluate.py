@@ -223,9 +223,10 @@ def metrics(predictions: Predictions) -> dict[str, Any]:
     present = predictions.classes.mean(axis=0)  # (K,)
     true_rate = predictions.match.mean()
     probability = special.expit(match_logit(predictions.logits, num_classes))
-    values |= {"ece": calibration_error(np.asarray(probability), predictions.match)}
-    if 0 < predictions.match.sum() < len(right):
-        values["auroc"] = float(roc_auc_score(predictions.match, probability))
+    if np.isfinite(probability).all():  # not of a model that has diverged
+        values["ece"] = calibration_error(np.asarray(probability), predictions.match)
+        if 0 < predictions.match.sum() < len(right):
+            values["auroc"] = float(roc_auc_score(predictions.match, probability))
     chance = {
         "match_accuracy": float(max(true_rate, 1 - true_rate)),
         "class_accuracy": float(np.maximum(present, 1 - present).mean()),
@@ -250,6 +251,8 @@ def suite_metrics(
         predictions = predict(name)
         if len(predictions.match):
             found[name] = metrics(predictions)
+            for part in (found[name], found[name]["intervals"]):
+                del part["match_accuracy_by_replaced"]  # says nothing where the suite replaces
             if suite.foil and "match_accuracy_false" in found[name]:
                 rate = found[name]["match_accuracy_false"]
                 intervals = found[name]["intervals"]

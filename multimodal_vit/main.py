@@ -86,6 +86,10 @@ def _run(argv: list[str]) -> int:
             f"{_config_argument(argv)} is the configuration of {article} {kind}, which "
             f"--mode={values.mode} does not take; give --mode={mode}"
         )
+    if values.suites and values.mode != "evaluate":
+        raise UserError(
+            "--suites is for --mode=evaluate; a run's own suites are --config.evaluation.suites=…"
+        )
     console = Console(markup=False, highlight=False)
     folder = values.workdir or f"runs/{config.name}"
     if values.mode == "study":

@@ -6,7 +6,7 @@ its own and a lock on it, so that several processes can share a list of runs.
 
 import importlib.metadata
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -90,6 +90,38 @@ def run(
         )
     workdir.save_results(results)
     return outcome, results
+
+
+def finished(experiment: Experiment, workdir: Workdir) -> dict[str, Any] | None:
+    """The results of a finished run, with all suites of its configuration; None if unfinished.
+
+    Suites that were added to the configuration since are evaluated and saved.
+
+    Raises:
+      UserError: the run was trained on other data.
+    """
+    results = workdir.results()
+    if results is None:
+        return None
+    check_same_data(Progress(results["data"]["fingerprint"]), experiment)
+    known = results.get("suites", {})
+    chosen = choose_suites(experiment.config.evaluation.suites, experiment.task)
+    missing = {name: suite for name, suite in chosen.items() if name not in known}
+    if missing and "test" in results:
+        _, params = best_parameters(experiment, workdir)
+        predict = experiment.predictor(missing)
+        found = evaluate.suite_metrics(missing, lambda name: predict(params, "test", name))
+        results = keep_suites(workdir, found)
+    return results
+
+
+def keep_suites(workdir: Workdir, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds the metrics of suites to a finished run's results and returns these."""
+    with workdir.locked(wait=True):
+        results = workdir.results() or {}
+        results["suites"] = results.get("suites", {}) | found
+        workdir.save_results(results)
+    return results
 
 
 def best_parameters(experiment: Experiment, workdir: Workdir) -> tuple[int, Any]:

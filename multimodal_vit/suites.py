@@ -36,6 +36,7 @@ class Suite:
       belongs: which grids count, by their labels int32 [B, n]: bool [B]; None: all.
       change: what becomes of the inputs, their targets staying as they are; None: nothing.
       foil: whether its false texts are made to look true, so that rejecting them is the point.
+      false_rate: the share of false texts; None: as in the task.
     """
 
     about: str
@@ -43,6 +44,7 @@ class Suite:
     belongs: Callable[[jax.Array], jax.Array] | None = None
     change: Callable[[jax.Array, Inputs, Task], Inputs] | None = None
     foil: bool = False
+    false_rate: float | None = 0.5
 
     def draw(
         self,
@@ -54,12 +56,19 @@ class Suite:
         task: Task,
     ) -> Batch:
         """A batch of the suite, as `sampler.sample_batch`; what does not belong has weight 0."""
+        if self.false_rate is not None:
+            task = dataclasses.replace(task, false_rate=self.false_rate)
         batch = sample_batch(key, images, labels, base, weight, task, self.corruption)
         if self.belongs is not None:
             batch = batch.replace(weight=batch.weight * self.belongs(batch.labels))
         if self.change is not None:
             batch = batch.replace(inputs=self.change(named_key(key, "change"), batch.inputs, task))
         return batch
+
+
+def published_law(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
+    """Replaces labels as the thesis does (section 3.4.1), int32 [B, n] → [B, n]."""
+    return replace_labels(key, labels, dataclasses.replace(task, replacement_rate=0.25))
 
 
 def replace_one(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
@@ -74,17 +83,6 @@ def replace_at(position: int) -> Corruption:
         shift = jax.random.randint(named_key(key, "shift"), labels.shape, 1, task.num_classes)
         here = jnp.arange(labels.shape[1]) == position
         return jnp.where(here, (labels + shift) % task.num_classes, labels)
-
-    return corrupt
-
-
-def replace_by(nearest: jax.Array) -> Corruption:
-    """Replaces exactly one label, by the class that `nearest`, int32 [K], names for it."""
-
-    def corrupt(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
-        B, n = labels.shape
-        position = jax.random.randint(named_key(key, "first"), (B, 1), 0, n)
-        return jnp.where(jnp.arange(n) == position, nearest[labels], labels)
 
     return corrupt
 
@@ -173,9 +171,9 @@ def invert(key: jax.Array, inputs: Inputs, task: Task) -> Inputs:
     return inputs | {"image": 255 - inputs["image"]}
 
 
-AS_TRAINED = Suite("the task as the model is trained on it")
+AS_TRAINED = Suite("the task as the model is trained on it", false_rate=None)
 SUITES: dict[str, Suite] = {
-    "standard": Suite("the published task, whatever the model is trained on", replace_labels),
+    "standard": Suite("the published task, whatever the model is trained on", published_law),
     "single_foil": Suite("one label is replaced", replace_one, foil=True),
     "order_foil": Suite(
         "the labels are right but in another order", permute_labels, not_all_equal, foil=True
@@ -202,7 +200,10 @@ def suites_for(task: Task) -> dict[str, Suite]:
         )
         for i in range(task.num_positions)
     }
-    return SUITES | positions
+    known = SUITES | positions
+    if task.num_positions == 1:  # there is no order
+        del known["order_foil"], known["swap_adjacent"]
+    return known
 
 
 def choose_suites(names: Sequence[str], task: Task) -> dict[str, Suite]:

@@ -8,6 +8,7 @@ samples.png      examples of the task
 curves.png       loss and accuracy over the run
 results.json     the outcome; present once the run is finished
 predictions.npz  its answers to the test pairs
+failed.json      why a run of a study has no outcome, where it diverged
 .lock            held by the process that trains here; it falls free when that process ends
 """
 
@@ -26,6 +27,7 @@ from multimodal_vit.errors import UserError
 SAMPLES = "samples.png"
 METRICS = "metrics.jsonl"
 PREDICTIONS = "predictions.npz"
+FAILURE = "failed.json"
 LOCK = ".lock"
 
 
@@ -60,7 +62,8 @@ class Workdir:
         elif self.path.exists():
             if not self.path.is_dir():
                 raise UserError(f"--workdir={self.path} is a file; name a folder")
-            harmless = {SAMPLES, LOCK, "config.json.tmp"}  # a sheet; what a killed start leaves
+            # A sheet, or what another process's start or a killed one leaves.
+            harmless = {SAMPLES, LOCK, "config.json.tmp", "config.json"}
             if any(entry.name not in harmless for entry in self.path.iterdir()):
                 raise UserError(
                     f"--workdir={self.path} holds other files and no run (no config.json); name a "
@@ -90,8 +93,11 @@ class Workdir:
             raise self._unwritable(error) from error
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[bool]:
+    def locked(self, wait: bool = False) -> Iterator[bool]:
         """Holds the folder's lock, or yields False where another process holds it.
+
+        Args:
+          wait: wait for it instead.
 
         The kernel frees the lock when its process ends, however it ends, and only then: a process
         that is stopped or slow keeps it. Works between the hosts of a shared file system that
@@ -101,7 +107,7 @@ class Workdir:
           UserError: the folder cannot be made or written.
         """
         self.make_folder()
-        lock = filelock.FileLock(self.path / LOCK, blocking=False)
+        lock = filelock.FileLock(self.path / LOCK, blocking=wait)
         try:
             lock.acquire()
         except filelock.Timeout:
@@ -148,6 +154,15 @@ class Workdir:
         if not self.results_path.exists():
             return None
         return json.loads(self.results_path.read_text(encoding="utf-8"))
+
+    def failure(self) -> str | None:
+        """Why the run cannot be finished, where that is known."""
+        path = self.path / FAILURE
+        return json.loads(path.read_text(encoding="utf-8"))["reason"] if path.exists() else None
+
+    def save_failure(self, reason: str) -> None:
+        """Notes that the run cannot be finished."""
+        self.save_json(FAILURE, {"reason": reason})
 
     def save_results(self, results: dict[str, Any]) -> None:
         """Writes the outcome; from then on the run is finished."""

@@ -237,6 +237,7 @@ BAD = {
     "out of range": ([DIGITS, "--config.train.batch_size=0"], "must be at least 1"),
     "impossible shape": ([DIGITS, "--config.model.patch_size=5"], "these patch sizes: 1, 2, 7, 14"),
     "unknown mode": ([DIGITS, "--mode=trian"], "train"),
+    "suites of a training": ([DIGITS, "--suites=all"], "--suites is for --mode=evaluate"),
     "unknown flag": ([DIGITS, "--workdri=x"], "workdir"),
     "stray word": ([DIGITS, "train"], "not a flag: 'train'"),
     "missing data": (

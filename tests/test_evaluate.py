@@ -100,3 +100,13 @@ def test_predictions_show_every_image_once_in_each_pass(tiny_config, tiny_splits
     again = predict(experiment.init_state().params, "test")
     np.testing.assert_array_equal(found.logits, again.logits)
     np.testing.assert_array_equal(found.match, (found.words == found.labels).all(axis=1))
+
+
+def test_a_model_that_has_diverged_has_metrics_without_calibration():
+    found = evaluate.metrics(
+        predictions(
+            logits=[[np.nan] * 4, [np.nan] * 4], words=[[0, 1], [0, 2]], labels=[[0, 1], [0, 1]]
+        )
+    )
+    assert "ece" not in found
+    assert "auroc" not in found

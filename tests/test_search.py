@@ -503,7 +503,7 @@ BAD = {
     "unknown pruner": (["--config.pruner=mean"], "is not one of none, median"),
     "empty values": (
         ["--config.conditions.patch.space.train.learning_rate=()"],
-        "must list different values, at least one",
+        "must list values, at least one",
     ),
     "value out of range": (
         ["--config.conditions.patch.space.train.learning_rate=(0.1, -0.1)"],
@@ -511,13 +511,18 @@ BAD = {
     ),
     "the same value twice": (
         ["--config.conditions.patch.space.train.learning_rate=(0.1, 0.1)"],
-        "must list different values",
+        "0.1 stands more than once among the values",
     ),
     "the experiment's own": (
         ["--config.conditions.patch.experiment.train.batch_size=0"],
         "conditions.patch.experiment.train.batch_size=0 is out of range",
     ),
     "no URL": (["--config.storage=nonsense"], "is no SQLAlchemy URL"),
+    "no end of hours": (["--config.max_hours=inf"], "max_hours=inf is no finite number"),
+    "no driver of that name, and a password": (
+        ["--config.storage=postgrsql://me:secret@host/found"],
+        "storage='postgrsql://me:***@host/found' is no SQLAlchemy URL",
+    ),
     "no such database": (["--config.storage=oracel://host/db"], "is no SQLAlchemy URL"),
     "no driver": (["--config.storage=mysql://host/db"], "needs the package MySQLdb"),
     "no server": (

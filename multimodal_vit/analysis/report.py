@@ -17,9 +17,9 @@ from ml_collections import ConfigDict
 from multimodal_vit import config as configuration
 from multimodal_vit.analysis import study_figures as figures
 from multimodal_vit.analysis.figures import task_sheet
-from multimodal_vit.analysis.statistics import Comparison, Summary, compare, holm
+from multimodal_vit.analysis.statistics import Summary, compare, holm
 from multimodal_vit.analysis.study_results import ConditionResults, class_shares
-from multimodal_vit.study.definition import StudyRun, runs_of
+from multimodal_vit.study.definition import SUMMARY, StudyRun, runs_of
 from multimodal_vit.study.runner import load_data
 from multimodal_vit.suites import suites_for
 from multimodal_vit.train.progress import duration
@@ -71,7 +71,7 @@ def write_report(
         "tests": tests,
         "failed": dict(failed),
     }
-    _write(folder / "study.json", json.dumps(_without_nan(content), indent=2) + "\n")
+    _write(folder / SUMMARY, json.dumps(_without_nan(content), indent=2) + "\n")
     (folder / "figures").mkdir(exist_ok=True)
     page = _page(config, folder, conditions, summaries, tests, command, failed)
     loader = jinja2.PackageLoader("multimodal_vit.analysis")
@@ -132,9 +132,10 @@ def _page(
     failed: Mapping[str, str],
 ) -> dict[str, Any]:
     published = published_summaries(config)
-    by_data = {c.config.data.name: c for c in reversed(conditions)}
+    by_data = {_task_name(c, conditions): c for c in reversed(conditions)}
 
     def figure(name: str, draw: Any, text: str) -> ReportFigure:
+        name = re.sub(r"[^\w-]", "_", name)  # names of data sets can hold anything
         return ReportFigure(name, *figures.themed(draw, folder / "figures", name), text)
 
     shares = {name: class_shares(c.experiment) for name, c in reversed(by_data.items())}
@@ -219,10 +220,11 @@ def _page(
         "budget": _budget(config),
         "differing": _differing(config),
         "common": _common(config),
-        "versions": conditions[0].results[0]["versions"],
+        "versions": _versions(conditions),
         "total_seconds": duration(sum(sum(c.values("train_seconds")) for c in conditions)),
         "total_pflop": sum(sum(c.values("pflop")) for c in conditions),
-        "command": command,
+        "command": command.replace("\n", " "),
+        "rules": _rules(conditions),
         "failed": failed,
         "duration": duration,
     }
@@ -230,7 +232,7 @@ def _page(
 
 def _suites(conditions: Sequence[ConditionResults]) -> list[dict[str, Any]]:
     """A row for each suite that all runs of some condition were asked."""
-    known = suites_for(conditions[0].task)
+    known = {name: s for c in conditions for name, s in suites_for(c.task).items()}
     shares = {c.name: c.suites() for c in conditions}
     names = [name for name in known if any(name in found for found in shares.values())]
     return [
@@ -244,6 +246,43 @@ def _suites(conditions: Sequence[ConditionResults]) -> list[dict[str, Any]]:
         }
         for name in names
     ]
+
+
+def _task_name(condition: ConditionResults, conditions: Sequence[ConditionResults]) -> str:
+    """The data's name; with the condition's where conditions on these data differ in their task."""
+    data = condition.config.data.name
+    tasks = [c for c in conditions if c.config.data.name == data]
+    if all(c.task == condition.task for c in tasks):
+        return data
+    first = next(c for c in tasks if c.task == condition.task)
+    return f"{data}, {first.name}"
+
+
+def _rules(conditions: Sequence[ConditionResults]) -> dict[str, list[str]]:
+    """How pairs are drawn, in words, and the conditions that are trained so."""
+    rules: dict[str, list[str]] = {}
+    for c in conditions:
+        task = c.task
+        replaced = (
+            "one label is always replaced by another class, each other one with probability "
+            f"{task.replacement_rate:g}"
+        )
+        how = {
+            "replace": replaced,
+            "permute": "the labels are put into another order",
+            "mixed": f"half of the false texts put the labels into another order; in the rest "
+            f"{replaced}",
+        }.get(task.corruption, task.corruption)
+        grid = f"{task.grid[0]}×{task.grid[1]}"
+        rule = f"grid {grid}; false with probability {task.false_rate:g}; in a false text {how}"
+        rules.setdefault(rule, []).append(c.name)
+    return rules
+
+
+def _versions(conditions: Sequence[ConditionResults]) -> dict[str, str]:
+    """The versions and devices of all runs."""
+    found = [results["versions"] for c in conditions for results in c.results]
+    return {name: ", ".join(dict.fromkeys(v[name] for v in found)) for name in found[0]}
 
 
 def _sizes(condition: ConditionResults) -> tuple[int, int, int]:
@@ -262,7 +301,7 @@ def answer(test: Mapping[str, Any]) -> str:
     low, high = test["interval"]
     interval = f"(95 % interval {100 * low:+.2f} to {100 * high:+.2f}; Welch's t-test, "
     interval += f"Holm-corrected {p_value(test['holm']['welch'])})"
-    if low <= 0 <= high:
+    if test["holm"]["welch"] >= 0.05:
         return f"Between {first} and {second} no difference was found: {100 * difference:+.2f} points {interval}."  # noqa: E501
     better, worse = (first, second) if difference > 0 else (second, first)
     return f"{better} is {100 * abs(difference):.2f} points better than {worse} {interval}."
@@ -310,7 +349,7 @@ def p_value(p: float) -> str:
 def _escape_markdown(value: object) -> object:
     """Text from data or configuration cannot become markup, unless a template says |safe."""
     if isinstance(value, str) and not hasattr(value, "__html__"):
-        return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", value)
+        return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", value.replace("\n", " "))
     return value
 
 
@@ -326,6 +365,3 @@ def _write(path: Path, text: str) -> None:
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)
-
-
-__all__ = ["Comparison", "ReportFigure", "answer", "published_summaries", "write_report"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import statistics
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,8 +26,8 @@ class Summary:
     @classmethod
     def of(cls, values: Sequence[float]) -> "Summary":
         """The summary of at least one value."""
-        std = float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
-        return cls(float(np.mean(values)), std, len(values))
+        std = statistics.stdev(values) if len(values) > 1 else math.nan  # exactly 0 where all agree
+        return cls(statistics.fmean(values), std, len(values))
 
     def interval(self) -> tuple[float, float]:
         """The mean's 95 % interval by Student's t, kept within 0 to 1; NaN for a single value."""
@@ -37,7 +38,7 @@ class Summary:
 
 
 @dataclasses.dataclass(frozen=True)
-class Test:
+class TTest:
     """A two-sided t-test.
 
     Attributes:
@@ -61,13 +62,13 @@ class Comparison:
       student: the unpaired t-test with pooled variance (thesis, chapter 4).
       welch: the same without the assumption of equal variances.
       effect: Hedges' g, the difference in pooled standard deviations, corrected for small n.
-      effect_interval: 95 %, from the noncentral t distribution.
+      effect_interval: of the true effect, 95 %, from the noncentral t distribution.
     """
 
     difference: float
     interval: tuple[float, float]
-    student: Test
-    welch: Test
+    student: TTest
+    welch: TTest
     effect: float
     effect_interval: tuple[float, float]
 
@@ -100,10 +101,10 @@ def compare(first: Summary, second: Summary) -> Comparison | None:
     return Comparison(
         difference,
         (float(difference - half), float(difference + half)),
-        Test(t, df, float(student.pvalue)),
-        Test(float(welch.statistic), welch_df, float(welch.pvalue)),
+        TTest(t, df, float(student.pvalue)),
+        TTest(float(welch.statistic), welch_df, float(welch.pvalue)),
         t * scale * correction,
-        (low * scale * correction, high * scale * correction),
+        (low * scale, high * scale),
     )
 
 
@@ -111,7 +112,7 @@ def noncentrality_interval(t: float, df: float) -> tuple[float, float]:
     """The noncentralities of which `t` is the 97.5 % and the 2.5 % point: a 95 % interval."""
     # P(T ≤ t) is the mean of Φ(t·s − noncentrality) over s = √(χ²/df); taken over equally likely s,
     # because scipy's own function gives NaN far out in the tails.
-    shares = (np.arange(20_000) + 0.5) / 20_000
+    shares = (np.arange(10_000) + 0.5) / 10_000
     scaled = t * np.sqrt(stats.chi2.ppf(shares, df) / df)
 
     def solve(probability: float) -> float:

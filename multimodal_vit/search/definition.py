@@ -115,6 +115,8 @@ def problems(config: ConfigDict) -> Iterator[str]:
     for field, least in at_least.items():
         if not config[field] >= least:
             yield f"{field}={config[field]} is out of range: it must be at least {least}"
+    if not math.isfinite(config.max_hours):
+        yield f"max_hours={config.max_hours} is no finite number; 0 is no limit"
     for field, allowed in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
         if config[field] not in allowed:
             hint = configuration.hint(config[field], allowed)
@@ -145,13 +147,16 @@ def _field_problems(
     if _FIXED.fullmatch(field):
         yield f"{field} cannot be searched: it must be the same for all settings"
         return
-    if not isinstance(values, tuple) or not values or len(set(values)) != len(values):
-        yield f"{field}={values!r} must list different values, at least one"
+    if not isinstance(values, tuple) or not values:
+        yield f"{field}={values!r} must list values, at least one"
         return
     for value in values:
         if not isinstance(value, _SETTABLE):
             yield f"{field}: {value!r} cannot be searched; take numbers, texts, True or False"
             continue
+        if values.count(value) > 1:
+            yield f"{field}: {value!r} stands more than once among the values"
+            return
         try:
             found = configuration.problems(condition.setting({field: value}))
             for line in found:

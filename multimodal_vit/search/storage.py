@@ -8,6 +8,7 @@ the storage for a while is never taken for dead, as a heartbeat would take it.
 import contextlib
 import hashlib
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,10 @@ def _cut_incomplete_line(file: int) -> None:
         os.ftruncate(file, position)
 
 
+def _without_password(url: str) -> str:
+    return re.sub(r"(//[^/@]*:)[^/]*@", r"\1***@", url)
+
+
 def parse_url(url: str) -> sqlalchemy.URL:
     """An SQLAlchemy URL; PostgreSQL is spoken to by psycopg unless the URL says otherwise.
 
@@ -79,7 +84,7 @@ def parse_url(url: str) -> sqlalchemy.URL:
         parsed.get_dialect()
     except exc.ArgumentError as error:
         raise UserError(
-            f"storage={url!r} is no SQLAlchemy URL; give one such as "
+            f"storage={_without_password(url)!r} is no SQLAlchemy URL; give one such as "
             "postgresql://user:password@host/database, or leave it empty for a journal in the "
             "workdir"
         ) from error

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from multimodal_vit import config as configuration
 from multimodal_vit.data import load_splits
 from multimodal_vit.errors import DivergedError, UserError
-from multimodal_vit.run import run
+from multimodal_vit.run import finished, run
 from multimodal_vit.search import storage as storage_lib
 from multimodal_vit.search.definition import Condition, SearchDir, conditions_of
 from multimodal_vit.search.sampler import make_sampler
@@ -306,7 +306,10 @@ class Search:
         seed = taken.config.seed + place
         folder = self.directory.trial(taken.condition, trial.number) / f"seed_{seed}"
         workdir = Workdir(folder)
-        if (results := workdir.results()) is not None:
+        experiment = Experiment.create(
+            configuration.changed(taken.config, {"seed": seed}), _load(taken.config)
+        )
+        if (results := finished(experiment, workdir)) is not None:
             return results
         if should_stop():
             return None
@@ -332,9 +335,6 @@ class Search:
                     raise optuna.TrialPruned
 
         try:
-            experiment = Experiment.create(
-                configuration.changed(taken.config, {"seed": seed}), _load(taken.config)
-            )
             _, results = run(
                 experiment, workdir, display.begin_run(name), should_stop, on_validation, test=False
             )

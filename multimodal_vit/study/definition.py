@@ -6,6 +6,7 @@ A study is a file in `configs/` whose `get_config` returns what `study` returns.
 import dataclasses
 import importlib.util
 import itertools
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from multimodal_vit import config as configuration
 from multimodal_vit.errors import UserError
 from multimodal_vit.workdir import Workdir
 
+SUMMARY = "study.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # conditions name folders
 
 
@@ -83,14 +85,17 @@ def cross(base: ConfigDict, **factors: Mapping[str, Mapping[str, Any]]) -> dict[
       Experiments by name: the levels' names joined by "_".
 
     Raises:
-      UserError: no such field, or a value of another type.
+      UserError: no such field, a value of another type, or two combinations of one name.
     """
     crossed = {}
     for levels in itertools.product(*(factor.items() for factor in factors.values())):
         config = base
         for _, changes in levels:
             config = configuration.changed(config, changes)
-        crossed["_".join(name for name, _ in levels)] = config
+        name = "_".join(name for name, _ in levels)
+        if name in crossed:
+            raise UserError(f"two combinations of levels are both named {name!r}; rename a level")
+        crossed[name] = config
     return crossed
 
 
@@ -126,6 +131,24 @@ def check(config: ConfigDict) -> None:
     configuration.raise_all(list(problems(config)))
 
 
+def check_folder(config: ConfigDict, folder: Path) -> None:
+    """Checks that a study may run in a folder, whose own study has the same name.
+
+    Raises:
+      UserError: the folder holds a single run, a search, or another study.
+    """
+    for name, what in (("config.json", "a single run"), ("search.json", "a search")):
+        if (folder / name).exists():
+            raise UserError(f"--workdir={folder} holds {what}; name a new folder for the study")
+    path = folder / SUMMARY
+    known = json.loads(path.read_text(encoding="utf-8"))["name"] if path.exists() else config.name
+    if known != config.name:
+        raise UserError(
+            f"--workdir={folder} holds the study {known!r}, this one is {config.name!r}; name a "
+            "new folder, or the study with --config.name=…"
+        )
+
+
 def problems(config: ConfigDict) -> Iterator[str]:
     """Yields a line for every mistake in a study's configuration."""
     if not config.conditions:
@@ -141,6 +164,14 @@ def problems(config: ConfigDict) -> Iterator[str]:
     for pair in config.comparisons:
         if len(pair) != 2 or pair[0] == pair[1]:
             yield f"comparisons: {tuple(pair)} must be two different conditions"
+        elif all(name in config.conditions for name in pair):
+            first, second = (config.conditions[name].evaluation for name in pair)
+            for field in ("batch_size", "num_passes", "seed"):
+                if first[field] != second[field]:
+                    yield (
+                        f"comparisons: {pair[0]} and {pair[1]} differ in evaluation.{field} "
+                        f"({first[field]} and {second[field]}), so they answer different pairs"
+                    )
     for name in {*itertools.chain(*config.comparisons), *config.published}:
         if name not in config.conditions:
             known = ", ".join(config.conditions)

@@ -42,12 +42,13 @@ class StudyTable(LiveTable, StudyDisplay):
 
     def ended(self, which: StudyRun, results: dict[str, Any]) -> None:
         """Notes the result; says it unless it was known before."""
-        known = which in self._done
+        known, here = which in self._done, which is self._here
         self._leave(which)
         self._done[which] = results
         if not known:
+            by = "" if here else " (by another process)"
             self.line(
-                f"{which.condition}, seed {which.config.seed}: true/false "
+                f"{which.condition}, seed {which.config.seed}{by}: true/false "
                 f"{results['test']['match_accuracy']:.2%} of the test pairs, "
                 f"{results['samples_seen']:,} training pairs in "
                 f"{duration(results['train_seconds'])}. {self.outlook()}"
@@ -74,13 +75,14 @@ class StudyTable(LiveTable, StudyDisplay):
 
     def outlook(self) -> str:
         """How many runs are done, and about how long the rest takes."""
-        for which in list(self._elsewhere):
-            if (results := which.workdir.results()) is not None:
-                self._elsewhere.remove(which)
-                self._done[which] = results
-        text = f"{len(self._done)} of {len(self._runs)} done"
+        done = len(self._done) + len(self._ended_elsewhere())
+        text = f"{done} of {len(self._runs)} done"
         left = self._seconds_left()
         return text + (f", about {duration(left)} left, until {end_time(left)}" if left else "")
+
+    def _ended_elsewhere(self) -> list[StudyRun]:
+        """Runs that other processes have finished since they were looked at."""
+        return [w for w in tuple(self._elsewhere) if w.workdir.results_path.exists()]
 
     def _seconds_left(self) -> float | None:
         """By the speed so far, in floating-point operations, of this and the other processes."""
@@ -92,7 +94,8 @@ class StudyTable(LiveTable, StudyDisplay):
         if not flop:
             return None
         rate = flop / seconds
-        waiting = [w for w in self._runs if w not in self._done and w not in self._failed]
+        over = {*self._done, *self._failed, *self._ended_elsewhere()}
+        waiting = [w for w in self._runs if w not in over]
         flop = sum(self._flop[w.condition] for w in waiting)
         if self._here is not None:
             flop -= self.share_here * self._flop[self._here.condition]

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from multimodal_vit.data import Splits, load_splits
 from multimodal_vit.errors import DivergedError
-from multimodal_vit.run import run
+from multimodal_vit.run import finished, run
 from multimodal_vit.study.definition import StudyRun, runs_of
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import Display
@@ -77,27 +77,43 @@ def run_all(
       should_stop: asked often; True saves the run that is under way and returns.
 
     Returns:
-      Why runs diverged, by their folder in the study's; None where it was stopped before the end.
+      Why runs failed (they diverged, or the device had too little memory), by their folder in the
+      study's; None where it was stopped before the end. A failed run is not tried again.
 
     Raises:
-      UserError: data that is missing, or a run's folder that holds another configuration.
+      UserError: data that is missing or not what a finished run saw, or a run's folder that holds
+        another configuration.
     """
     display = display or StudyDisplay()
     runs = runs_of(config, workdir)
     splits_of = load_data(which.config for which in runs)
-    flop: dict[str, float] = {}
     for which in runs:
         which.workdir.check(which.config)
+
+    def experiment_of(which: StudyRun) -> Experiment:
+        return Experiment.create(which.config, splits_of(which.config))
+
+    flop: dict[str, float] = {}
+    for which in runs:
         if which.condition not in flop:
-            experiment = Experiment.create(which.config, splits_of(which.config))
+            experiment = experiment_of(which)
             samples = experiment.samples_seen(experiment.total_steps)
             flop[which.condition] = experiment.flop_per_example() * samples
     display.begin(runs, flop)
 
-    def finish(which: StudyRun) -> None:
-        experiment = Experiment.create(which.config, splits_of(which.config))
-        run(experiment, which.workdir, display.starts(which), should_stop)
+    def train(which: StudyRun) -> None:
+        try:
+            run(experiment_of(which), which.workdir, display.starts(which), should_stop)
+        except DivergedError as error:
+            which.workdir.save_failure(str(error).partition(";")[0])
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            which.workdir.save_failure("out of memory on the device")
         jax.clear_caches()  # each run compiles its own programs; free this one's
+
+    def is_over(which: StudyRun) -> bool:
+        return which.workdir.results() is not None or which.workdir.failure() is not None
 
     left, failed = runs, {}
     while left:
@@ -105,23 +121,21 @@ def run_all(
         for which in left:
             if should_stop():
                 return None
-            if which.workdir.results() is None:
+            if not is_over(which):
                 with which.workdir.locked() as free:
                     if not free:
                         busy.append(which)
                         display.elsewhere(which)
                         continue
-                    try:
-                        if which.workdir.results() is None:  # nor finished elsewhere just now
-                            finish(which)
-                    except DivergedError as error:
-                        failed[str(which.workdir.path.relative_to(workdir))] = str(error)
-                        display.failed(which, str(error))
-                        continue
-            results = which.workdir.results()
-            if results is None:
-                return None
-            display.ended(which, results)
+                    if not is_over(which):  # nor has it ended elsewhere just now
+                        train(which)
+            if (reason := which.workdir.failure()) is not None:
+                failed[str(which.workdir.path.relative_to(workdir))] = reason
+                display.failed(which, reason)
+            elif (results := finished(experiment_of(which), which.workdir)) is not None:
+                display.ended(which, results)
+            else:
+                return None  # it was stopped
         if len(busy) == len(left):
             time.sleep(SECONDS_BETWEEN_LOOKS)
         left = busy
