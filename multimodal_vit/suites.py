@@ -26,6 +26,11 @@ from multimodal_vit.sampler import (
 Inputs = dict[str, jax.Array]
 
 
+def published_law(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
+    """Replaces labels as the thesis does (section 3.4.1), int32 [B, n] → [B, n]."""
+    return replace_labels(key, labels, dataclasses.replace(task, replacement_rate=0.25))
+
+
 @dataclasses.dataclass(frozen=True)
 class Suite:
     """A set of test pairs.
@@ -40,7 +45,7 @@ class Suite:
     """
 
     about: str
-    corruption: Corruption | None = None
+    corruption: Corruption | None = published_law
     belongs: Callable[[jax.Array], jax.Array] | None = None
     change: Callable[[jax.Array, Inputs, Task], Inputs] | None = None
     foil: bool = False
@@ -64,11 +69,6 @@ class Suite:
         if self.change is not None:
             batch = batch.replace(inputs=self.change(named_key(key, "change"), batch.inputs, task))
         return batch
-
-
-def published_law(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
-    """Replaces labels as the thesis does (section 3.4.1), int32 [B, n] → [B, n]."""
-    return replace_labels(key, labels, dataclasses.replace(task, replacement_rate=0.25))
 
 
 def replace_one(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
@@ -171,9 +171,9 @@ def invert(key: jax.Array, inputs: Inputs, task: Task) -> Inputs:
     return inputs | {"image": 255 - inputs["image"]}
 
 
-AS_TRAINED = Suite("the task as the model is trained on it", false_rate=None)
+AS_TRAINED = Suite("the task as the model is trained on it", corruption=None, false_rate=None)
 SUITES: dict[str, Suite] = {
-    "standard": Suite("the published task, whatever the model is trained on", published_law),
+    "standard": Suite("the published task, whatever the model is trained on"),
     "single_foil": Suite("one label is replaced", replace_one, foil=True),
     "order_foil": Suite(
         "the labels are right but in another order", permute_labels, not_all_equal, foil=True
