@@ -68,7 +68,7 @@ def test_every_condition_has_every_seed(finished):
     assert set(results(folder / "decay")) == names
     assert "4 runs of 2 conditions." in said
     assert "4 of 4 done" in said
-    assert re.search(r"^on +2 .*%", said, re.MULTILINE), said
+    assert re.search(r"^ on +2 .*%", said, re.MULTILINE), said
 
 
 def test_the_table_has_one_row_for_each_run_and_metric(finished):
