@@ -32,7 +32,10 @@ def compile_once(tmp_path_factory):
     """Programs that several tests use are compiled once in a session, in subprocesses too."""
     import jax
 
-    cache = str(tmp_path_factory.mktemp("compilation_cache"))
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # that all workers share
+    cache = str(base / "compilation_cache")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = cache
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
     jax.config.update("jax_compilation_cache_dir", cache)

@@ -311,7 +311,10 @@ def runs(monkeypatch):
         value = run.accuracy(experiment.config)
         for step in (1, 2):
             on_validation(step, {"match_accuracy": value, "class_accuracy": 0.5})
-        results = {"validation": {"match_accuracy": value, "class_accuracy": 0.5}}
+        results = {
+            "data": {"fingerprint": experiment.splits.fingerprint()},
+            "validation": {"match_accuracy": value, "class_accuracy": 0.5},
+        }
         workdir.save_results(results)
         return None, results
 
