@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from multimodal_vit.analysis.report import answer
 from multimodal_vit.analysis.statistics import Summary, compare, holm, noncentrality_interval
 
 TABLE_41 = {  # thesis, Table 4.1 and the tests in its text
@@ -92,3 +93,12 @@ def test_holm_keeps_the_order_and_lies_between_no_correction_and_bonferroni(p):
     rejected = {i for i, after in enumerate(corrected) if after <= 0.05}
     bonferroni = {i for i, raw in enumerate(p) if raw * len(p) <= 0.05}
     assert bonferroni <= rejected
+
+
+def test_a_headline_names_the_better_one_and_only_what_the_corrected_test_finds():
+    test = {"first": "a", "second": "b", "difference": -0.02, "interval": (-0.03, -0.01)}
+    said = answer(test | {"holm": {"welch": 0.004}})
+    assert said.startswith("b is 2.00 points better than a (95 % interval +1.00 to +3.00;")
+    said = answer(test | {"holm": {"welch": 0.08}})
+    assert said.startswith("Between b and a no sure difference was found: +2.00 points")
+    assert "p = 0.08" in said

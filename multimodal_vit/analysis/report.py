@@ -296,15 +296,21 @@ def _frequency(condition: ConditionResults) -> np.ndarray:
 
 
 def answer(test: Mapping[str, Any]) -> str:
-    """A comparison in a sentence, as it was found."""
+    """A comparison in a sentence, as it was found; the interval is of the difference it names."""
     first, second, difference = test["first"], test["second"], test["difference"]
     low, high = test["interval"]
-    interval = f"(95 % interval {100 * low:+.2f} to {100 * high:+.2f}; Welch's t-test, "
-    interval += f"Holm-corrected {p_value(test['holm']['welch'])})"
-    if test["holm"]["welch"] >= 0.05:
-        return f"Between {first} and {second} no difference was found: {100 * difference:+.2f} points {interval}."  # noqa: E501
-    better, worse = (first, second) if difference > 0 else (second, first)
-    return f"{better} is {100 * abs(difference):.2f} points better than {worse} {interval}."
+    if difference < 0:
+        first, second, difference, low, high = second, first, -difference, -high, -low
+    interval = (
+        f"(95 % interval {100 * low:+.2f} to {100 * high:+.2f}; Welch's t-test, Holm-corrected "
+        f"{p_value(test['holm']['welch'])})"
+    )
+    if test["holm"]["welch"] < 0.05:
+        return f"{first} is {100 * difference:.2f} points better than {second} {interval}."
+    return (
+        f"Between {first} and {second} no sure difference was found: "
+        f"{100 * difference:+.2f} points {interval}."
+    )
 
 
 def _budget(config: ConfigDict) -> str:
