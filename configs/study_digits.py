@@ -1,4 +1,4 @@
-"""Does weight decay matter on 1,412 images? Two conditions, three seeds, about five minutes.
+"""Does weight decay matter on 1,412 images? Two conditions, three seeds, about six minutes.
 
 What it found stands in docs/results.md.
 
