@@ -6,13 +6,13 @@ Half of the false texts are the true ones permuted; everything else, the presets
     python -m multimodal_vit.main --config=configs/mnist_conv_order.py:small
 """
 
+from pathlib import Path
+
 from ml_collections import ConfigDict
 
-from multimodal_vit.config import preset
+from multimodal_vit.config import changed, from_file
 
 
 def get_config(name: str = "thesis") -> ConfigDict:
-    config = preset(name)
-    config.data.name = "mnist"
-    config.task.corruption = "mixed"
-    return config
+    published = from_file(f"{Path(__file__).with_name('mnist_conv.py')}:{name}")
+    return changed(published, {"task.corruption": "mixed"})

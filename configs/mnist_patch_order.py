@@ -6,16 +6,13 @@ Half of the false texts are the true ones permuted; everything else, the presets
     python -m multimodal_vit.main --config=configs/mnist_patch_order.py:small
 """
 
+from pathlib import Path
+
 from ml_collections import ConfigDict
 
-from multimodal_vit.config import preset
+from multimodal_vit.config import changed, from_file
 
 
 def get_config(name: str = "thesis") -> ConfigDict:
-    config = preset(name)
-    config.data.name = "mnist"
-    config.model.stem = "conv"
-    config.model.num_conv_layers = 0
-    config.model.patch_size = 14 if name == "small" else 4
-    config.task.corruption = "mixed"
-    return config
+    published = from_file(f"{Path(__file__).with_name('mnist_patch.py')}:{name}")
+    return changed(published, {"task.corruption": "mixed"})

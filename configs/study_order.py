@@ -6,24 +6,20 @@ stands in docs/probes.md.
     python -m multimodal_vit.main --mode=study --config=configs/study_order.py:small
 """
 
+from pathlib import Path
+
 from ml_collections import ConfigDict
 
-from multimodal_vit.config import preset
-from multimodal_vit.study import cross, study
+from multimodal_vit.config import from_file
 
-DATA = {"mnist": {"data.name": "mnist"}, "fashion": {"data.name": "fashion_mnist"}}
+SUITES = ("standard", "single_foil", "order_foil", "swap_adjacent")
 
 
 def get_config(name: str = "thesis") -> ConfigDict:
-    base = preset(name)
-    if name == "small":
-        base.train.num_samples = 275_000  # as in study_table41.py
-    base.task.corruption = "mixed"
-    base.evaluation.suites = ("standard", "single_foil", "order_foil", "swap_adjacent")
-    patch_size = 14 if name == "small" else 4
-    raw = {"model.stem": "conv", "model.num_conv_layers": 0, "model.patch_size": patch_size}
-    return study(
-        "Does training on permuted texts teach reading order?",
-        cross(base, data=DATA, image={"conv": {}, "patch": raw}),
-        comparisons=[("mnist_conv", "mnist_patch"), ("fashion_conv", "fashion_patch")],
-    )
+    config = from_file(f"{Path(__file__).with_name('study_table41.py')}:{name}")
+    config.title = "Does training on permuted texts teach reading order?"
+    config.published, config.published_source = ConfigDict(), ""  # of another law
+    for condition in config.conditions.values():
+        condition.task.corruption = "mixed"
+        condition.evaluation.suites = SUITES
+    return config

@@ -4,7 +4,7 @@ An experiment is a file in `configs/` with `get_config(preset)`; it starts from 
 `small()` and names what it changes. `problems` checks a configuration as a whole.
 """
 
-import difflib
+import importlib.util
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from multimodal_vit import data, models, objective, sampler, suites
-from multimodal_vit.errors import UserError
+from multimodal_vit.errors import UserError, hint
 
 FORMAT_VERSION = 1
 
@@ -112,6 +112,21 @@ def preset(name: str) -> ConfigDict:
     if name not in PRESETS:
         raise UserError(f"no preset {name!r}; there are: {', '.join(PRESETS)}{hint(name, PRESETS)}")
     return PRESETS[name]()
+
+
+def from_file(path: str | Path) -> ConfigDict:
+    """The configuration in a file, FILE or FILE:PRESET; the file is executed.
+
+    Raises:
+      UserError: no such file.
+    """
+    file, _, preset = str(path).partition(":")
+    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
+    if spec is None or spec.loader is None or not Path(file).is_file():
+        raise UserError(f"there is no configuration file {file}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(preset) if preset else module.get_config()
 
 
 def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
@@ -283,12 +298,6 @@ def _get(config: ConfigDict, field: str) -> Any:
     for part in field.split("."):
         config = config[part]
     return config
-
-
-def hint(value: object, allowed: Any) -> str:
-    """A question in brackets that names the allowed text closest to a value; "" if none is."""
-    close = difflib.get_close_matches(str(value), list(allowed), n=1)
-    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def to_json(config: ConfigDict) -> dict[str, Any]:

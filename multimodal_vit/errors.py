@@ -1,4 +1,7 @@
-"""The one exception that means: the user can mend this."""
+"""The exceptions that mean: the user can mend this; and what helps to say it."""
+
+import difflib
+from typing import Any
 
 
 class UserError(Exception):
@@ -10,3 +13,9 @@ class UserError(Exception):
 
 class DivergedError(UserError):
     """Training has diverged: the loss is no longer finite."""
+
+
+def hint(value: object, allowed: Any) -> str:
+    """A question in brackets that names the allowed text closest to a value; "" if none is."""
+    close = difflib.get_close_matches(str(value), list(allowed), n=1)
+    return f" (did you mean {close[0]}?)" if close else ""

@@ -6,18 +6,18 @@ suite is the same for every model. To add one, write a line in `SUITES`.
 """
 
 import dataclasses
-import difflib
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 
-from multimodal_vit.errors import UserError
+from multimodal_vit.errors import UserError, hint
 from multimodal_vit.sampler import (
     Batch,
     Corruption,
     Task,
     named_key,
+    paste,
     permute_labels,
     replace_labels,
     sample_batch,
@@ -145,9 +145,8 @@ def translate(key: jax.Array, inputs: Inputs, task: Task) -> Inputs:
     def move(cell: jax.Array, start: jax.Array) -> jax.Array:
         return jax.lax.dynamic_slice(cell, (start[0], start[1], 0), (H, W, C))
 
-    moved = jax.vmap(move)(padded, starts).reshape(B, r, c, H, W, C)
-    image = moved.transpose(0, 1, 3, 2, 4, 5).reshape(inputs["image"].shape)
-    return inputs | {"image": image}
+    moved = jax.vmap(move)(padded, starts).reshape(B, r * c, H, W, C)
+    return inputs | {"image": paste(moved, task.grid)}
 
 
 def add_noise(key: jax.Array, inputs: Inputs, task: Task) -> Inputs:
@@ -217,7 +216,7 @@ def choose_suites(names: Sequence[str], task: Task) -> dict[str, Suite]:
         return known
     for name in names:
         if name not in known:
-            close = difflib.get_close_matches(name, list(known), n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
-            raise UserError(f"no suite {name!r}; there are: all, {', '.join(known)}{hint}")
+            raise UserError(
+                f"no suite {name!r}; there are: all, {', '.join(known)}{hint(name, known)}"
+            )
     return {name: known[name] for name in names}

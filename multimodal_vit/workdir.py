@@ -14,6 +14,7 @@ failed.json      why a run of a study has no outcome, where it diverged
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ METRICS = "metrics.jsonl"
 PREDICTIONS = "predictions.npz"
 FAILURE = "failed.json"
 LOCK = ".lock"
+FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # of the conditions of studies, searches
 
 
 class Workdir:

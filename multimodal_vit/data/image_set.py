@@ -1,6 +1,7 @@
 """`ImageSet`, the one type that every data source returns, and the rule that splits it."""
 
 import dataclasses
+import functools
 import hashlib
 
 import numpy as np
@@ -75,6 +76,10 @@ class Splits:
 
     def fingerprint(self) -> str:
         """Identifies all three parts, order included."""
+        return self._fingerprint
+
+    @functools.cached_property
+    def _fingerprint(self) -> str:
         return "-".join(part.fingerprint()[:8] for part in (self.train, self.validation, self.test))
 
 

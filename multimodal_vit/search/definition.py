@@ -15,13 +15,12 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
-from multimodal_vit.errors import UserError
-from multimodal_vit.workdir import Workdir
+from multimodal_vit.errors import UserError, hint
+from multimodal_vit.workdir import FOLDER_NAME, Workdir
 
 SAVED = "search.json"
 SAMPLERS = ("random", "tpe")
 PRUNERS = ("none", "median")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # conditions name folders
 _SETTABLE = (bool, int, float, str)  # what a storage can hold as a value
 # They may change between two starts: how far to go on, and where things lie.
 _FREE = re.compile(r"num_trials|max_hours|storage|conditions\.[^.]+\.experiment\.data\.directory")
@@ -119,13 +118,13 @@ def problems(config: ConfigDict) -> Iterator[str]:
         yield f"max_hours={config.max_hours} is no finite number; 0 is no limit"
     for field, allowed in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
         if config[field] not in allowed:
-            hint = configuration.hint(config[field], allowed)
-            yield f"{field}={config[field]!r} is not one of {', '.join(allowed)}{hint}"
+            close = hint(config[field], allowed)
+            yield f"{field}={config[field]!r} is not one of {', '.join(allowed)}{close}"
     if not config.conditions:
         yield "conditions is empty; name at least one experiment and its grid"
     for condition in conditions_of(config):
         where = f"conditions.{condition.name}"
-        if not _NAME.fullmatch(condition.name):
+        if not FOLDER_NAME.fullmatch(condition.name):
             yield f"{where}: the name names a folder; use letters, digits, - and _"
         broken = list(configuration.problems(condition.experiment))
         yield from (f"{where}.experiment.{problem}" for problem in broken)

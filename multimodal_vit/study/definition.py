@@ -4,10 +4,8 @@ A study is a file in `configs/` whose `get_config` returns what `study` returns.
 """
 
 import dataclasses
-import importlib.util
 import itertools
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +14,9 @@ from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
 from multimodal_vit.errors import UserError
-from multimodal_vit.workdir import Workdir
+from multimodal_vit.workdir import FOLDER_NAME, Workdir
 
 SUMMARY = "study.json"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # conditions name folders
 
 
 def study(
@@ -56,21 +53,6 @@ def study(
     )
     config.published_source = ""
     return config
-
-
-def from_file(path: str | Path) -> ConfigDict:
-    """The experiment in a configuration file, FILE or FILE:PRESET; the file is executed.
-
-    Raises:
-      UserError: no such file.
-    """
-    file, _, preset = str(path).partition(":")
-    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
-    if spec is None or spec.loader is None or not Path(file).is_file():
-        raise UserError(f"there is no configuration file {file}")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.get_config(preset) if preset else module.get_config()
 
 
 def cross(base: ConfigDict, **factors: Mapping[str, Mapping[str, Any]]) -> dict[str, ConfigDict]:
@@ -157,7 +139,7 @@ def problems(config: ConfigDict) -> Iterator[str]:
         if config[field] < least:
             yield f"{field}={config[field]} is out of range: it must be at least {least}"
     for name, experiment in config.conditions.items():
-        if not _NAME.fullmatch(name):
+        if not FOLDER_NAME.fullmatch(name):
             yield f"conditions: {name!r} names a folder; use letters, digits, - and _"
         for problem in configuration.problems(experiment):
             yield f"conditions.{name}.{problem}"
