@@ -2,22 +2,22 @@
 
 import contextlib
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from multimodal_vit import evaluate
 from multimodal_vit.analysis import figures, report, tables
 from multimodal_vit.errors import UserError
 from multimodal_vit.models import parameter_count
-from multimodal_vit.run import best_parameters, keep_suites, run, versions
+from multimodal_vit.probe import probe
+from multimodal_vit.run import best_parameters, keep_probes, run, versions
 from multimodal_vit.study import definition as study
 from multimodal_vit.study.display import StudyTable
 from multimodal_vit.study.runner import TABLE, run_all, write_table
-from multimodal_vit.suites import choose_suites
+from multimodal_vit.suites import ALL, choose_suites
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import ProgressDisplay, duration
 from multimodal_vit.train.writer import read_metrics
@@ -91,19 +91,14 @@ def run_evaluate(
     experiment = Experiment.create(config, for_training=False)
     chosen = choose_suites(suites, experiment.task)
     best_step, params = best_parameters(experiment, workdir)
-    predict = experiment.predictor(chosen)
-    predictions = predict(params, "test")
-    metrics = evaluate.metrics(predictions)
+    predictions, found = probe(experiment, params, chosen, everything=tuple(suites) == ALL)
     title = f"{config.name}, checkpoint of step {best_step}"
-    console.print(tables.results_table(title, metrics))
-    content = {"config_name": config.name, "seed": config.seed, "best_step": best_step}
-    content["test"] = metrics
+    console.print(tables.results_table(title, found["test"]))
     if chosen:
-        found = evaluate.suite_metrics(chosen, lambda name: predict(params, "test", name))
         if workdir.results() is not None:
-            keep_suites(workdir, found)
-        console.print(tables.suites_table(title, found))
-        content["suites"] = found
+            keep_probes(workdir, found)
+        _show_probes("What it uses (docs/probes.md)", found, console)
+    content = {"config_name": config.name, "seed": config.seed, "best_step": best_step} | found
     predictions.save(workdir.path / PREDICTIONS)
     path = workdir.save_json("evaluation.json", content)
     console.print(f"Written to {path}")
@@ -198,7 +193,7 @@ def _show_results(results: dict[str, Any], workdir: Workdir, console: Console) -
     figures.curves(read_metrics(workdir.path / METRICS), title, workdir.path / "curves.png")
     console.print(tables.results_table(title, results["test"]))
     if results.get("suites"):
-        console.print(tables.suites_table("What it uses (docs/probes.md)", results["suites"]))
+        _show_probes("What it uses (docs/probes.md)", results, console)
     console.print(
         f"{results['samples_seen']:,} training pairs in {duration(results['train_seconds'])}, "
         f"{results['examples_per_second']:,.0f} examples/s; best checkpoint: step "
@@ -206,3 +201,10 @@ def _show_results(results: dict[str, Any], workdir: Workdir, console: Console) -
         "samples.png, tensorboard, checkpoints",
         soft_wrap=True,
     )
+
+
+def _show_probes(title: str, found: Mapping[str, Any], console: Console) -> None:
+    for table in tables.probe_tables(title, found):
+        console.print(table)
+    for name, reason in found.get("skipped", {}).items():
+        console.print(f"not asked: {name}: {reason}", soft_wrap=True)

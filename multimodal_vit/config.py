@@ -35,6 +35,7 @@ def thesis() -> ConfigDict:
     config.task.false_rate = 0.5
     config.task.corruption = "replace"  # multimodal_vit.sampler.CORRUPTIONS
     config.task.replacement_rate = 0.25  # of each label beyond the one that is always replaced
+    config.task.held_out = "nothing"  # kept out of training: multimodal_vit.sampler.HELD_OUT
 
     config.model = ConfigDict()
     config.model.modalities = ("words", "patches")  # in the order of the token sequence
@@ -68,6 +69,7 @@ def thesis() -> ConfigDict:
     config.evaluation.num_passes = 1  # how often each image of a split is a base image
     config.evaluation.seed = 0  # the same pairs for every model
     config.evaluation.suites = ("single_foil", "order_foil")  # asked at the end of a run: suites
+    config.evaluation.other_data = ""  # for a control: "" is mnist, and for mnist fashion_mnist
     return config
 
 
@@ -161,6 +163,7 @@ def make_task(config: ConfigDict, image_set: data.ImageSet) -> sampler.Task:
         false_rate=config.task.false_rate,
         corruption=config.task.corruption,
         replacement_rate=config.task.replacement_rate,
+        held_out=config.task.held_out,
     )
 
 
@@ -201,6 +204,7 @@ def problems(config: ConfigDict) -> Iterator[str]:
     choices = {
         "data.source": data.SOURCES,
         "task.corruption": sampler.CORRUPTIONS,
+        "task.held_out": sampler.HELD_OUT,
         "model.stem": models.STEMS,
         "model.fusion": models.FUSIONS,
         "model.dtype": ("float32", "bfloat16"),
@@ -333,7 +337,7 @@ def load(path: Path) -> ConfigDict:
 
 
 # Where the data lies, and what is asked afterwards, does not change what is trained.
-FREE_FIELDS = ("data.directory", "evaluation.suites")
+FREE_FIELDS = ("data.directory", "evaluation.suites", "evaluation.other_data")
 
 
 def differences(saved: ConfigDict, given: ConfigDict) -> list[str]:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,8 +19,8 @@ from sklearn.metrics import roc_auc_score
 from multimodal_vit import sampler
 from multimodal_vit.errors import UserError
 from multimodal_vit.objective import OBJECTIVES, match_logit
-from multimodal_vit.sampler import Task, named_key
-from multimodal_vit.suites import AS_TRAINED, Suite
+from multimodal_vit.sampler import Batch, Task, named_key
+from multimodal_vit.suites import AS_TRAINED, Check, Pool, Suite
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,72 +74,94 @@ class Predictions:
             ) from error
 
 
-PredictFn = Callable[[Any, jax.Array, jax.Array, jax.Array, int], Predictions]
+class Predict:
+    """Shows every image of a split `num_passes` times as a base image.
 
-
-def make_predict(
-    model: nn.Module,
-    task: Task,
-    mesh: Mesh,
-    *,
-    objective: str,
-    batch_size: int,
-    num_passes: int,
-    suites: Sequence[Suite] = (AS_TRAINED,),
-) -> PredictFn:
-    """Builds a function that shows every image of a split `num_passes` times as a base image.
-
-    The pairs depend on the key, the split, the batch size and the suite alone, so that every model
+    The pairs depend on the key, the pool, the batch size and the suite alone, so that every model
     answers the same ones. All suites are one program: the model is compiled once.
-
-    Returns:
-      A function of parameters, images uint8 [N, H, W, C], labels int32 [N], both on the mesh, a
-      key and the suite's place in `suites`, that returns `Predictions` of N · `num_passes` pairs,
-      or fewer where some do not belong to the suite.
     """
-    over_examples = NamedSharding(mesh, P("data"))
 
-    @jax.jit
-    def one_pass(
-        params: Any, images: jax.Array, labels: jax.Array, key: jax.Array, which: jax.Array
-    ) -> Any:
-        num_steps = sampler.steps_per_epoch(len(labels), batch_size)
-        order = sampler.epoch_order(named_key(key, "order"), len(labels), batch_size)
+    def __init__(
+        self,
+        model: nn.Module,
+        task: Task,
+        mesh: Mesh,
+        *,
+        objective: str,
+        batch_size: int,
+        num_passes: int,
+        suites: Sequence[Suite] = (AS_TRAINED,),
+    ) -> None:
+        self.batch_size, self.num_passes = batch_size, num_passes
+        over_examples = NamedSharding(mesh, P("data"))
 
-        def step(i: jax.Array) -> dict[str, jax.Array]:
-            base, weight = sampler.base_images(order, i, batch_size, len(labels))
+        def draw(pool: Pool, key: jax.Array, which: jax.Array, i: jax.Array) -> Batch:
+            count = len(pool.labels)
+            order = sampler.epoch_order(named_key(key, "order"), count, batch_size)
+            return draw_in(order, pool, key, which, i)
+
+        def draw_in(
+            order: jax.Array, pool: Pool, key: jax.Array, which: jax.Array, i: jax.Array
+        ) -> Batch:
+            base, weight = sampler.base_images(order, i, batch_size, len(pool.labels))
             batch_key = jax.random.fold_in(named_key(key, "batch"), i)
-            draws = [
-                functools.partial(suite.draw, batch_key, images, labels, task=task)
-                for suite in suites
-            ]
-            batch = jax.lax.switch(which, draws, base, weight)
-            batch = jax.lax.with_sharding_constraint(batch, over_examples)
-            logits, intermediates = model.apply({"params": params}, batch.inputs)
-            return {
-                "logits": logits,
-                "loss": OBJECTIVES[objective](logits, intermediates, batch),
-                "match": batch.match,
-                "classes": batch.classes,
-                "words": batch.inputs["words"],
-                "chosen": batch.chosen,
-                "labels": batch.labels,
-                "weight": batch.weight,
-            }
+            draws = [functools.partial(suite.draw, batch_key, task=task) for suite in suites]
+            batch = jax.lax.switch(which, draws, pool, base, weight)
+            return jax.lax.with_sharding_constraint(batch, over_examples)
 
-        outputs = jax.lax.map(step, jnp.arange(num_steps))
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outputs)
+        def one_pass(params: Any, pool: Pool, key: jax.Array, which: jax.Array) -> Any:
+            num_steps = sampler.steps_per_epoch(len(pool.labels), batch_size)
+            order = sampler.epoch_order(named_key(key, "order"), len(pool.labels), batch_size)
 
-    def predict(
-        params: Any, images: jax.Array, labels: jax.Array, key: jax.Array, which: int = 0
-    ) -> Predictions:
-        keys = [jax.random.fold_in(key, i) for i in range(num_passes)]
-        passes = [jax.device_get(one_pass(params, images, labels, k, which)) for k in keys]
+            def step(i: jax.Array) -> dict[str, jax.Array]:
+                batch = draw_in(order, pool, key, which, i)
+                logits, intermediates = model.apply({"params": params}, batch.inputs)
+                return {
+                    "logits": logits,
+                    "loss": OBJECTIVES[objective](logits, intermediates, batch),
+                    "match": batch.match,
+                    "classes": batch.classes,
+                    "words": batch.inputs["words"],
+                    "chosen": batch.chosen,
+                    "labels": batch.labels,
+                    "weight": batch.weight,
+                }
+
+            outputs = jax.lax.map(step, jnp.arange(num_steps))
+            return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outputs)
+
+        self._one_pass, self._draw = jax.jit(one_pass), jax.jit(draw)
+
+    def __call__(self, params: Any, pool: Pool, key: jax.Array, which: int = 0) -> Predictions:
+        """The answers to a suite's pairs.
+
+        Args:
+          params: of the model, on the mesh.
+          pool: what the pairs are drawn from, on the mesh.
+          key: of the pairs.
+          which: the suite's place in `suites`.
+
+        Returns:
+          Predictions of N · `num_passes` pairs, or fewer where some do not belong to the suite.
+        """
+        keys = [jax.random.fold_in(key, i) for i in range(self.num_passes)]
+        passes = [jax.device_get(self._one_pass(params, pool, k, which)) for k in keys]
         arrays = jax.tree.map(lambda *x: np.concatenate(x), *passes)
         counts = arrays.pop("weight") > 0  # not the filling of the last batch
         return Predictions(**{name: array[counts] for name, array in arrays.items()})
 
-    return predict
+    def pairs(self, pool: Pool, key: jax.Array, which: int, rows: Sequence[int]) -> list[Batch]:
+        """The pairs behind some rows of a suite's predictions, each a batch of one.
+
+        The suite leaves no pair out.
+        """
+        found = []
+        for row in rows:
+            which_pass, place = divmod(row, len(pool.labels))
+            step, place = divmod(place, self.batch_size)
+            batch = self._draw(pool, jax.random.fold_in(key, which_pass), which, step)
+            found.append(jax.tree.map(lambda x, i=place: np.asarray(x[i : i + 1]), batch))
+        return found
 
 
 def proportion(right: np.ndarray) -> tuple[float, list[float]]:
@@ -167,22 +189,30 @@ def mean(values: np.ndarray) -> tuple[float, list[float]]:
     return float(values.mean()), [float(values.mean() - half), float(values.mean() + half)]
 
 
-def calibration_error(probability: np.ndarray, true: np.ndarray, num_bins: int = 15) -> float:
-    """The expected calibration error of a yes-or-no answer (Guo et al. 2017), from 0 to 1.
+def reliability(probability: np.ndarray, true: np.ndarray, num_bins: int = 15) -> dict[str, Any]:
+    """How often the answers of a yes-or-no output are right, by how sure they are.
 
-    The mean distance between how sure the answers of a bin are and how often they are right;
-    the bins divide the certainty, from 0.5 to 1, evenly.
+    The bins divide the certainty, from 0.5 to 1, evenly (Guo et al. 2017).
 
     Args:
       probability: of "yes", float [N].
       true: whether "yes" is right, bool [N].
       num_bins: of the certainty.
+
+    Returns:
+      "count", "certainty" and "right" of each bin, the last two the means or None; "ece", the
+      expected calibration error: the mean distance between the two, from 0 to 1.
     """
     certainty = np.maximum(probability, 1 - probability)
     right = (probability > 0.5) == true
     bins = np.minimum(((certainty - 0.5) * 2 * num_bins).astype(int), num_bins - 1)
-    gaps = np.bincount(bins, weights=right - certainty, minlength=num_bins)
-    return float(np.abs(gaps).sum() / len(right))
+    count = np.bincount(bins, minlength=num_bins)
+    sums = [np.bincount(bins, weights=x, minlength=num_bins) for x in (certainty, right)]
+    sure, correct = (
+        [float(x / n) if n else None for x, n in zip(part, count, strict=True)] for part in sums
+    )
+    ece = float(np.abs(sums[1] - sums[0]).sum() / len(right))
+    return {"count": count.tolist(), "certainty": sure, "right": correct, "ece": ece}
 
 
 def metrics(predictions: Predictions) -> dict[str, Any]:
@@ -191,8 +221,9 @@ def metrics(predictions: Predictions) -> dict[str, Any]:
     `match_accuracy` is the true/false output's, over all pairs; `match_accuracy_true` and `_false`
     over the true and the false pairs; `match_accuracy_by_replaced` by the number of replaced
     labels. `class_accuracy` is the mean over pairs and class outputs, and `class_exact_match` the
-    share of pairs with every class output right. `auroc` and `ece` are the true/false output's area
-    under the ROC curve and calibration error. A part without pairs is left out.
+    share of pairs with every class output right. `auroc`, `ece`, `reliability` are the true/false
+    output's area under the ROC curve, calibration error and reliability diagram. A part without
+    pairs is left out.
 
     Returns:
       The metrics by name; "num_pairs"; "intervals", under the same names the 95 % intervals; and
@@ -224,7 +255,8 @@ def metrics(predictions: Predictions) -> dict[str, Any]:
     true_rate = predictions.match.mean()
     probability = special.expit(match_logit(predictions.logits, num_classes))
     if np.isfinite(probability).all():  # not of a model that has diverged
-        values["ece"] = calibration_error(np.asarray(probability), predictions.match)
+        values["reliability"] = reliability(np.asarray(probability), predictions.match)
+        values["ece"] = values["reliability"].pop("ece")
         if 0 < predictions.match.sum() < len(right):
             values["auroc"] = float(roc_auc_score(predictions.match, probability))
     chance = {
@@ -234,28 +266,90 @@ def metrics(predictions: Predictions) -> dict[str, Any]:
     return values | {"num_pairs": len(right), "intervals": intervals, "chance": chance}
 
 
-def suite_metrics(
-    suites: Mapping[str, Suite], predict: Callable[[str], Predictions]
-) -> dict[str, dict[str, Any]]:
-    """The metrics of each suite.
+def suite_metrics(suite: Suite, predictions: Predictions) -> dict[str, Any]:
+    """The metrics of a suite's pairs.
 
-    As `metrics` gives them; for the suites of foils also `rejection_rate`, the share of foils that
-    are called false, with its interval. A suite to which no pair belongs is left out.
+    As `metrics` gives them; of foils also `rejection_rate`, the share that is called false, with
+    its interval.
+    """
+    found = metrics(predictions)
+    for part in (found, found["intervals"]):
+        del part["match_accuracy_by_replaced"]  # says nothing where the suite replaces
+    if suite.foil and "match_accuracy_false" in found:
+        for part in (found, found["intervals"]):
+            part["rejection_rate"] = part["match_accuracy_false"]
+    return found
+
+
+def confusable(predictions: Predictions) -> np.ndarray:
+    """For each class the other class that a model takes it for most, int32 [K].
 
     Args:
-      suites: by name.
-      predict: the answers to a suite's pairs, by its name.
+      predictions: of pairs of which some have one label replaced. The class is the one whose name
+        for it is believed most, by the mean logit of "true" over such pairs; where no pair names it
+        wrongly, the next class.
     """
-    found = {}
-    for name, suite in suites.items():
-        predictions = predict(name)
-        if len(predictions.match):
-            found[name] = metrics(predictions)
-            for part in (found[name], found[name]["intervals"]):
-                del part["match_accuracy_by_replaced"]  # says nothing where the suite replaces
-            if suite.foil and "match_accuracy_false" in found[name]:
-                rate = found[name]["match_accuracy_false"]
-                intervals = found[name]["intervals"]
-                found[name]["rejection_rate"] = rate
-                intervals["rejection_rate"] = intervals["match_accuracy_false"]
+    num_classes = predictions.classes.shape[1]
+    one = predictions.num_replaced == 1
+    wrong = predictions.words[one] != predictions.labels[one]  # one true value in each row
+    shown, named = predictions.labels[one][wrong], predictions.words[one][wrong]
+    believed = match_logit(predictions.logits[one], num_classes)
+    sums = np.zeros((num_classes, num_classes))
+    counts = np.zeros((num_classes, num_classes))
+    np.add.at(sums, (shown, named), believed)
+    np.add.at(counts, (shown, named), 1)
+    means = np.divide(sums, counts, out=np.full_like(sums, -np.inf), where=counts > 0)
+    found = means.argmax(axis=1)
+    unknown = np.isneginf(means).all(axis=1)
+    return np.where(unknown, (np.arange(num_classes) + 1) % num_classes, found).astype(np.int32)
+
+
+MAX_FAILURES = 4  # shown of each check
+
+
+def check_metrics(check: Check, before: Predictions, after: Predictions) -> dict[str, Any]:
+    """How often a model fails a check.
+
+    Args:
+      check: what must hold.
+      before: the answers to the pairs of `suites.BEFORE`.
+      after: the answers to the pairs of `check.after`, drawn with the same key.
+
+    Returns:
+      "failure_rate" and its 95 % interval, "num_pairs" that the check is about, and "failures", the
+      rows of some that fail; the rate is left out where there are none.
+    """
+    num_classes = after.classes.shape[1]
+    said, says = (match_logit(p.logits, num_classes) > 0 for p in (before, after))
+    counts = np.ones(len(says), bool)
+    if check.must == "be right":
+        fails = says != after.match
+    elif check.must == "stay":
+        fails = says != said
+    else:  # of what was rightly called true
+        differs = (before.labels != before.labels[:, :1]).any(axis=1)
+        counts = before.match & said & differs
+        fails = says if check.must == "turn false" else ~says
+    return _failures(fails, counts)
+
+
+def consistency_metrics(predictions: Predictions) -> dict[str, Any]:
+    """How often "true" contradicts the class outputs; as `check_metrics`.
+
+    Of the pairs that are called true, those whose text names other classes than the class outputs
+    see.
+    """
+    num_classes = predictions.classes.shape[1]
+    named = (predictions.words[..., None] == np.arange(num_classes)).any(axis=1)  # (N, K)
+    seen = predictions.logits[:, -num_classes:] > 0
+    says = match_logit(predictions.logits, num_classes) > 0
+    return _failures((named != seen).any(axis=1), says)
+
+
+def _failures(fails: np.ndarray, counts: np.ndarray) -> dict[str, Any]:
+    found: dict[str, Any] = {"num_pairs": int(counts.sum())}
+    if counts.any():
+        found["failure_rate"], interval = proportion(fails[counts])
+        found["intervals"] = {"failure_rate": interval}
+        found["failures"] = np.flatnonzero(fails & counts)[:MAX_FAILURES].tolist()
     return found

@@ -11,10 +11,11 @@ from typing import Any
 
 import jax
 
-from multimodal_vit import __version__, evaluate
+from multimodal_vit import __version__
 from multimodal_vit.errors import UserError
 from multimodal_vit.models import parameter_count
-from multimodal_vit.suites import choose_suites
+from multimodal_vit.probe import probe
+from multimodal_vit.suites import ALL, choose_suites
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.loop import Outcome, Progress, check_same_data, train
@@ -80,14 +81,11 @@ def run(
     }
     if test:
         _, params = best_parameters(experiment, workdir)
-        chosen = choose_suites(config.evaluation.suites, experiment.task)
-        predict = experiment.predictor(chosen)
-        predictions = predict(params, "test")
+        names = tuple(config.evaluation.suites)
+        chosen = choose_suites(names, experiment.task)
+        predictions, found = probe(experiment, params, chosen, everything=names == ALL)
         predictions.save(workdir.path / PREDICTIONS)
-        results["test"] = evaluate.metrics(predictions)
-        results["suites"] = evaluate.suite_metrics(
-            chosen, lambda name: predict(params, "test", name)
-        )
+        results |= found
     workdir.save_results(results)
     return outcome, results
 
@@ -104,22 +102,25 @@ def finished(experiment: Experiment, workdir: Workdir) -> dict[str, Any] | None:
     if results is None:
         return None
     check_same_data(Progress(results["data"]["fingerprint"]), experiment)
-    known = results.get("suites", {})
-    chosen = choose_suites(experiment.config.evaluation.suites, experiment.task)
+    names = tuple(experiment.config.evaluation.suites)
+    known = results.get("suites", {}) | results.get("skipped", {})
+    chosen = choose_suites(names, experiment.task)
     missing = {name: suite for name, suite in chosen.items() if name not in known}
-    if missing and "test" in results:
+    unchecked = names == ALL and "checks" not in results
+    if (missing or unchecked) and "test" in results:
         _, params = best_parameters(experiment, workdir)
-        predict = experiment.predictor(missing)
-        found = evaluate.suite_metrics(missing, lambda name: predict(params, "test", name))
-        results = keep_suites(workdir, found)
+        _, found = probe(experiment, params, missing, everything=unchecked)
+        results = keep_probes(workdir, found)
     return results
 
 
-def keep_suites(workdir: Workdir, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Adds the metrics of suites to a finished run's results and returns these."""
+def keep_probes(workdir: Workdir, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds what `probe` found to a finished run's results and returns these."""
     with workdir.locked(wait=True):
         results = workdir.results() or {}
-        results["suites"] = results.get("suites", {}) | found
+        for name, values in found.items():
+            if name != "test":
+                results[name] = results.get(name, {}) | values
         workdir.save_results(results)
     return results
 

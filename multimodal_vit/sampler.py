@@ -19,6 +19,7 @@ from collections.abc import Callable
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from multimodal_vit.errors import UserError
 
@@ -34,6 +35,7 @@ class Task:
       false_rate: probability of a false text.
       corruption: how false texts are made, a key of `CORRUPTIONS`.
       replacement_rate: probability that a label is replaced beyond the one that always is.
+      held_out: what no pair shows or says, a key of `HELD_OUT`.
     """
 
     grid: tuple[int, int]
@@ -42,11 +44,18 @@ class Task:
     false_rate: float = 0.5
     corruption: str = "replace"
     replacement_rate: float = 0.25
+    held_out: str = "nothing"
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:
             raise UserError(
                 f"the task needs at least 2 classes to tell apart, not {self.num_classes}"
+            )
+        if not can_hold_out(self.held_out, self):
+            raise UserError(
+                f"task.held_out={self.held_out!r} leaves too little with {self.num_classes} "
+                f"classes at {self.num_positions} positions: sequences need 100 different ones, "
+                "pairs 5 classes and 2 positions"
             )
 
     @property
@@ -132,13 +141,19 @@ def permute_labels(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
     # Should none of them change the text, a rotation by one does, unless all labels are equal.
     candidates = jnp.concatenate([candidates, jnp.roll(labels, 1, axis=1)[:, None]], axis=1)
     differs = (candidates != labels[:, None, :]).any(axis=-1)  # (B, _ORDERS + 1)
-    first = differs.argmax(axis=1)  # the first that does, or 0
-    permuted = jnp.take_along_axis(candidates, first[:, None, None], axis=1)[:, 0]  # (B, n)
     replaced = replace_labels(named_key(key, "replaced"), labels, task)
-    return jnp.where(differs.any(axis=1, keepdims=True), permuted, replaced)
+    return jnp.where(differs.any(axis=1, keepdims=True), _first(candidates, differs), replaced)
 
 
 _ORDERS = 8  # drawn for each row; a text with four labels stays as it is with at most 1/4 each
+
+
+def _first(candidates: jax.Array, fits: jax.Array) -> jax.Array:
+    """The first candidate of each row that fits, [B, C, n] and bool [B, C] → [B, n].
+
+    Where none does, the first of all.
+    """
+    return jnp.take_along_axis(candidates, fits.argmax(axis=1)[:, None, None], axis=1)[:, 0]
 
 
 def mix_labels(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
@@ -155,6 +170,102 @@ CORRUPTIONS: dict[str, Corruption] = {
     "permute": permute_labels,
     "mixed": mix_labels,
 }
+
+
+def sequence_is_held_out(labels: jax.Array, num_classes: int) -> jax.Array:
+    """Whether a sequence of labels is one of a fixed tenth, int32 [..., n] → bool [...].
+
+    A hash of the sequence decides; sequences of one label throughout never are.
+    """
+    del num_classes
+    code = jnp.full(labels.shape[:-1], 2166136261, jnp.uint32)
+    for i in range(labels.shape[-1]):
+        code = (code ^ labels[..., i].astype(jnp.uint32)) * jnp.uint32(2654435769)
+        code ^= code >> 15
+    return (code % 10 == 0) & (labels != labels[..., :1]).any(axis=-1)
+
+
+def pair_is_held_out(labels: jax.Array, num_classes: int) -> jax.Array:
+    """Whether two classes of a fixed tenth of all pairs of classes occur together.
+
+    int32 [..., n] → bool [...]; of ten classes four pairs are held out, of 45.
+    """
+    first, second = np.triu_indices(num_classes, 1)
+    count = max(1, len(first) // 10)
+    which = np.random.default_rng(0).permutation(len(first))[:count]
+    table = np.zeros((num_classes, num_classes), bool)
+    table[first[which], second[which]] = table[second[which], first[which]] = True
+    return jnp.asarray(table)[labels[..., :, None], labels[..., None, :]].any(axis=(-2, -1))
+
+
+HELD_OUT: dict[str, Callable[[jax.Array, int], jax.Array] | None] = {
+    "nothing": None,
+    "sequences": sequence_is_held_out,
+    "pairs": pair_is_held_out,
+}
+
+
+def can_hold_out(kind: str, task: Task) -> bool:
+    """Whether the task has enough sequences or pairs of classes to hold a tenth out."""
+    if kind == "sequences":
+        return task.num_classes**task.num_positions >= 100
+    return kind == "nothing" or (task.num_classes >= 5 and task.num_positions >= 2)
+
+
+_CANDIDATES = 64  # for each row; half of all grids and texts or more fit
+
+
+Grids = Callable[[jax.Array, jax.Array, jax.Array, Task], jax.Array]
+
+
+def uniform_grids(key: jax.Array, labels: jax.Array, base: jax.Array, task: Task) -> jax.Array:
+    """The images of each grid: the base image, then others drawn uniformly from the split.
+
+    Args:
+      key: a random key.
+      labels: int32 [N], of the split.
+      base: int32 [B].
+      task: the task; its `num_positions` n is used.
+
+    Returns:
+      int32 [B, n], places in the split.
+    """
+    n = task.num_positions
+    others = jax.random.randint(named_key(key, "others"), (len(base), n - 1), 0, len(labels))
+    return jnp.concatenate([base[:, None].astype(others.dtype), others], axis=1)
+
+
+def grids_where(fits: Callable[[jax.Array], jax.Array]) -> Grids:
+    """Grids whose labels fit, int32 [..., n] → bool [...]; else as `uniform_grids`.
+
+    A grid that none of 64 draws makes fit shows its base image throughout.
+    """
+
+    def draw(key: jax.Array, labels: jax.Array, base: jax.Array, task: Task) -> jax.Array:
+        keys = jax.random.split(key, _CANDIDATES)
+        candidates = jax.vmap(lambda k: uniform_grids(k, labels, base, task), out_axes=1)(keys)
+        constant = jnp.broadcast_to(base[:, None, None], (len(base), 1, task.num_positions))
+        candidates = jnp.concatenate([candidates, constant.astype(candidates.dtype)], axis=1)
+        known = fits(labels[candidates]).at[:, -1].set(True)  # (B, _CANDIDATES + 1)
+        return _first(candidates, known)
+
+    return draw
+
+
+def corruption_where(fits: Callable[[jax.Array], jax.Array], corruption: Corruption) -> Corruption:
+    """False texts that fit, int32 [..., n] → bool [...]; else as `corruption`.
+
+    A text that none of 64 draws makes fit says one wrong class throughout.
+    """
+
+    def corrupt(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
+        keys = jax.random.split(key, _CANDIDATES)
+        candidates = jax.vmap(lambda k: corruption(k, labels, task), out_axes=1)(keys)
+        constant = jnp.broadcast_to((labels[:, :1] + 1) % task.num_classes, labels.shape)
+        candidates = jnp.concatenate([candidates, constant[:, None]], axis=1)
+        return _first(candidates, fits(candidates).at[:, -1].set(True))
+
+    return corrupt
 
 
 def paste(images: jax.Array, grid: tuple[int, int]) -> jax.Array:
@@ -181,6 +292,7 @@ def sample_batch(
     weight: jax.Array,
     task: Task,
     corruption: Corruption | None = None,
+    grids: Grids = uniform_grids,
 ) -> Batch:
     """Draws one pair of image and text for each base image.
 
@@ -192,16 +304,21 @@ def sample_batch(
       weight: float32 [B], passed on to the batch.
       task: the task.
       corruption: how false texts are made, where not as the task says.
+      grids: how the images of a grid are chosen, where the task holds nothing out.
 
     Returns:
       The batch; every array's first axis is B.
     """
     corruption = corruption or CORRUPTIONS[task.corruption]
-    B, n = len(base), task.num_positions
-    others = jax.random.randint(named_key(key, "others"), (B, n - 1), 0, len(labels))
-    chosen = jnp.concatenate([base[:, None].astype(others.dtype), others], axis=1)  # (B, n)
+    if (is_held_out := HELD_OUT[task.held_out]) is not None:
+
+        def fits(labels: jax.Array) -> jax.Array:
+            return ~is_held_out(labels, task.num_classes)
+
+        grids, corruption = grids_where(fits), corruption_where(fits, corruption)
+    chosen = grids(key, labels, base, task)  # (B, n)
     true_words = labels[chosen]  # (B, n)
-    is_false = jax.random.bernoulli(named_key(key, "false"), task.false_rate, (B, 1))
+    is_false = jax.random.bernoulli(named_key(key, "false"), task.false_rate, (len(base), 1))
     false_words = corruption(named_key(key, "corruption"), true_words, task)
     words = jnp.where(is_false, false_words, true_words)
     replaced = words != true_words

@@ -1,34 +1,68 @@
 """Evaluation suites: named sets of test pairs, each made to show one thing that a model uses.
 
-A suite says how its false texts are made, which grids belong to it, and what becomes of a pair
-before the model sees it. Half of its pairs are true. Drawn on the device with a key of its own, a
-suite is the same for every model. To add one, write a line in `SUITES`.
+A suite says which images stand in its grids, how its false texts are made, and what becomes of a
+pair before the model sees it. Half of its pairs are true. Drawn on the device with a key of its
+own, a suite is the same for every model. To add one, write a line in `SUITES`.
+
+A check compares a model's answers to the pairs of two suites that are drawn with one key, so that
+the second shows what became of the first: `CHECKS`, after CheckList (Ribeiro et al. 2020).
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Sequence
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 
 from multimodal_vit.errors import UserError, hint
 from multimodal_vit.sampler import (
+    HELD_OUT,
     Batch,
     Corruption,
+    Grids,
     Task,
+    can_hold_out,
+    corruption_where,
+    grids_where,
     named_key,
     paste,
     permute_labels,
     replace_labels,
     sample_batch,
+    uniform_grids,
 )
 
-Inputs = dict[str, jax.Array]
+
+@flax.struct.dataclass
+class Pool:
+    """What the pairs of a suite are drawn from.
+
+    Attributes:
+      images: uint8 [N, H, W, C], a whole split.
+      labels: int32 [N].
+      confusable: int32 [K], for each class another one that a model takes it for.
+    """
+
+    images: jax.Array
+    labels: jax.Array
+    confusable: jax.Array
+
+
+Change = Callable[[jax.Array, Batch, Pool, Task], Batch]
+
+
+def published(task: Task) -> Task:
+    """The task with the thesis's law of false texts (section 3.4.1), and nothing held out."""
+    return dataclasses.replace(
+        task, false_rate=0.5, corruption="replace", replacement_rate=0.25, held_out="nothing"
+    )
 
 
 def published_law(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
     """Replaces labels as the thesis does (section 3.4.1), int32 [B, n] → [B, n]."""
-    return replace_labels(key, labels, dataclasses.replace(task, replacement_rate=0.25))
+    return replace_labels(key, labels, published(task))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,36 +72,38 @@ class Suite:
     Attributes:
       about: what it asks, in a sentence.
       corruption: how its false texts are made; None: as in the task.
-      belongs: which grids count, by their labels int32 [B, n]: bool [B]; None: all.
-      change: what becomes of the inputs, their targets staying as they are; None: nothing.
+      grids: how the images of its grids are chosen.
+      belongs: which pairs count: bool [B]; None: all.
+      change: what becomes of a batch, its targets staying as they are; None: nothing.
       foil: whether its false texts are made to look true, so that rejecting them is the point.
-      false_rate: the share of false texts; None: as in the task.
+      false_rate: the share of false texts; None: as in the task, with what the task holds out.
+      other_data: whether its images and labels are of another data set.
+      shows_labels: whether the image that the model sees shows what its labels say.
     """
 
     about: str
     corruption: Corruption | None = published_law
-    belongs: Callable[[jax.Array], jax.Array] | None = None
-    change: Callable[[jax.Array, Inputs, Task], Inputs] | None = None
+    grids: Grids = uniform_grids
+    belongs: Callable[[Batch, Task], jax.Array] | None = None
+    change: Change | None = None
     foil: bool = False
     false_rate: float | None = 0.5
+    other_data: bool = False
+    shows_labels: bool = True
 
     def draw(
-        self,
-        key: jax.Array,
-        images: jax.Array,
-        labels: jax.Array,
-        base: jax.Array,
-        weight: jax.Array,
-        task: Task,
+        self, key: jax.Array, pool: Pool, base: jax.Array, weight: jax.Array, task: Task
     ) -> Batch:
         """A batch of the suite, as `sampler.sample_batch`; what does not belong has weight 0."""
         if self.false_rate is not None:
-            task = dataclasses.replace(task, false_rate=self.false_rate)
-        batch = sample_batch(key, images, labels, base, weight, task, self.corruption)
+            task = dataclasses.replace(published(task), false_rate=self.false_rate)
+        batch = sample_batch(
+            key, pool.images, pool.labels, base, weight, task, self.corruption, self.grids
+        )
         if self.belongs is not None:
-            batch = batch.replace(weight=batch.weight * self.belongs(batch.labels))
+            batch = batch.replace(weight=batch.weight * self.belongs(batch, task))
         if self.change is not None:
-            batch = batch.replace(inputs=self.change(named_key(key, "change"), batch.inputs, task))
+            batch = self.change(named_key(key, "change"), batch, pool, task)
         return batch
 
 
@@ -103,71 +139,166 @@ def swap_adjacent(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
     return jnp.take_along_axis(labels, source, axis=1)
 
 
-def not_all_equal(labels: jax.Array) -> jax.Array:
+def not_all_equal(batch: Batch, task: Task) -> jax.Array:
     """Grids whose labels can be put into another order: bool [B]."""
-    return (labels != labels[:, :1]).any(axis=1)
-
-
-def another_text(key: jax.Array, inputs: Inputs, task: Task) -> Inputs:
-    """Every pair gets the text of the pair before it."""
-    del key, task
-    return inputs | {"words": jnp.roll(inputs["words"], 1, axis=0)}
-
-
-def another_image(key: jax.Array, inputs: Inputs, task: Task) -> Inputs:
-    """Every pair gets the image of the pair before it."""
-    del key, task
-    return inputs | {"image": jnp.roll(inputs["image"], 1, axis=0)}
-
-
-def no_text(key: jax.Array, inputs: Inputs, task: Task) -> Inputs:
-    """Every text is class 0 throughout."""
-    del key, task
-    return inputs | {"words": jnp.zeros_like(inputs["words"])}
-
-
-def no_image(key: jax.Array, inputs: Inputs, task: Task) -> Inputs:
-    """Every image is black."""
-    del key, task
-    return inputs | {"image": jnp.zeros_like(inputs["image"])}
-
-
-def translate(key: jax.Array, inputs: Inputs, task: Task) -> Inputs:
-    """Moves each image of the grid by up to 3 pixels each way, within its cell; black moves in."""
-    r, c = task.grid
-    H, W, C = task.image_shape
-    B = len(inputs["image"])
-    cells = inputs["image"].reshape(B, r, H, c, W, C).transpose(0, 1, 3, 2, 4, 5)
-    cells = cells.reshape(-1, H, W, C)  # (B·r·c, H, W, C)
-    padded = jnp.pad(cells, ((0, 0), (3, 3), (3, 3), (0, 0)))
-    starts = jax.random.randint(named_key(key, "moves"), (len(cells), 2), 0, 7)
-
-    def move(cell: jax.Array, start: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_slice(cell, (start[0], start[1], 0), (H, W, C))
-
-    moved = jax.vmap(move)(padded, starts).reshape(B, r * c, H, W, C)
-    return inputs | {"image": paste(moved, task.grid)}
-
-
-def add_noise(key: jax.Array, inputs: Inputs, task: Task) -> Inputs:
-    """Adds Gaussian noise of a fifth of the range, clipped to the range."""
     del task
-    image = inputs["image"]
+    return (batch.labels != batch.labels[:, :1]).any(axis=1)
+
+
+def of_class(key: jax.Array, labels: jax.Array, wanted: jax.Array) -> jax.Array:
+    """Images drawn uniformly from those of a class: places in the split.
+
+    Args:
+      key: a random key.
+      labels: int32 [N], of the split.
+      wanted: int32, any shape; each class occurs in the split.
+    """
+    order = jnp.argsort(labels)
+    first = jnp.searchsorted(labels[order], wanted)
+    count = jnp.searchsorted(labels[order], wanted, side="right") - first
+    return order[first + jax.random.randint(key, wanted.shape, 0, count)]
+
+
+def equal_grids(key: jax.Array, labels: jax.Array, base: jax.Array, task: Task) -> jax.Array:
+    """Grids that show the class of their base image throughout; see `sampler.uniform_grids`."""
+    wanted = jnp.broadcast_to(labels[base][:, None], (len(base), task.num_positions))
+    return of_class(named_key(key, "others"), labels, wanted).at[:, 0].set(base)
+
+
+def held_out(kind: str) -> Suite:
+    """Grids and texts that a training with `task.held_out` = `kind` never shows."""
+    is_held_out = HELD_OUT[kind]
+    assert is_held_out is not None
+
+    def fits(labels: jax.Array, task: Task) -> jax.Array:
+        return is_held_out(labels, task.num_classes)
+
+    def grids(key: jax.Array, labels: jax.Array, base: jax.Array, task: Task) -> jax.Array:
+        return grids_where(functools.partial(fits, task=task))(key, labels, base, task)
+
+    def corruption(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
+        return corruption_where(functools.partial(fits, task=task), published_law)(
+            key, labels, task
+        )
+
+    def belongs(batch: Batch, task: Task) -> jax.Array:
+        return fits(batch.labels, task) & fits(batch.inputs["words"], task)
+
+    return Suite(
+        f"grids and texts of the {kind} that task.held_out={kind} keeps out of training",
+        corruption, grids, belongs,
+    )  # fmt: skip
+
+
+def _with(batch: Batch, **inputs: jax.Array) -> Batch:
+    return batch.replace(inputs=batch.inputs | inputs)
+
+
+def confusable_word(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
+    """Every wrong word becomes the class that the model takes the shown one for."""
+    del key, task
+    words = jnp.where(batch.replaced, pool.confusable[batch.labels], batch.inputs["words"])
+    return _with(batch, words=words)
+
+
+def another_text(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
+    """Every pair gets the text of the pair before it."""
+    del key, pool, task
+    return _with(batch, words=jnp.roll(batch.inputs["words"], 1, axis=0))
+
+
+def another_image(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
+    """Every pair gets the image of the pair before it."""
+    del key, pool, task
+    return _with(batch, image=jnp.roll(batch.inputs["image"], 1, axis=0))
+
+
+def no_text(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
+    """Every text is class 0 throughout."""
+    del key, pool, task
+    return _with(batch, words=jnp.zeros_like(batch.inputs["words"]))
+
+
+def no_image(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
+    """Every image is black."""
+    del key, pool, task
+    return _with(batch, image=jnp.zeros_like(batch.inputs["image"]))
+
+
+def translate(pixels: int) -> Change:
+    """Moves each image of the grid by up to `pixels` each way, within its cell; black moves in."""
+
+    def change(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
+        H, W, C = task.image_shape
+        cells = pool.images[batch.chosen].reshape(-1, H, W, C)  # (B·n, H, W, C)
+        padded = jnp.pad(cells, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)))
+        shape = (len(cells), 2)
+        starts = jax.random.randint(named_key(key, "moves"), shape, 0, 2 * pixels + 1)
+
+        def move(cell: jax.Array, start: jax.Array) -> jax.Array:
+            return jax.lax.dynamic_slice(cell, (start[0], start[1], 0), (H, W, C))
+
+        moved = jax.vmap(move)(padded, starts).reshape(*batch.chosen.shape, H, W, C)
+        return _with(batch, image=paste(moved, task.grid))
+
+    return change
+
+
+def add_noise(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
+    """Adds Gaussian noise of a fifth of the range, clipped to the range."""
+    del pool, task
+    image = batch.inputs["image"]
     noise = 51.0 * jax.random.normal(named_key(key, "noise"), image.shape)
-    return inputs | {"image": jnp.clip(image + noise, 0, 255).astype(image.dtype)}
+    return _with(batch, image=jnp.clip(image + noise, 0, 255).astype(image.dtype))
 
 
-def less_contrast(key: jax.Array, inputs: Inputs, task: Task) -> Inputs:
+def less_contrast(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
     """Half the contrast, around middle grey."""
-    del key, task
-    image = inputs["image"]
-    return inputs | {"image": (64 + image / 2).astype(image.dtype)}
+    del key, pool, task
+    image = batch.inputs["image"]
+    return _with(batch, image=(64 + image / 2).astype(image.dtype))
 
 
-def invert(key: jax.Array, inputs: Inputs, task: Task) -> Inputs:
+def invert(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
     """Black for white."""
-    del key, task
-    return inputs | {"image": 255 - inputs["image"]}
+    del key, pool, task
+    return _with(batch, image=255 - batch.inputs["image"])
+
+
+def other_images(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
+    """Another image of the same class at every position."""
+    chosen = of_class(named_key(key, "images"), pool.labels, batch.labels)
+    return _with(batch, image=paste(pool.images[chosen], task.grid)).replace(chosen=chosen)
+
+
+def _swap(key: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    """For each grid two positions, drawn, whose labels differ where any do; int32 [B, 1] each."""
+    B, n = batch.labels.shape
+    differs = batch.labels[:, :, None] != batch.labels[:, None, :]  # (B, n, n)
+    scores = jnp.where(differs, jax.random.uniform(named_key(key, "places"), (B, n, n)), -1.0)
+    place = scores.reshape(B, n * n).argmax(axis=1)[:, None]
+    return place // n, place % n
+
+
+def _swapped(values: jax.Array, first: jax.Array, second: jax.Array) -> jax.Array:
+    """[B, n] with the values at two positions of each row exchanged."""
+    position = jnp.arange(values.shape[1])
+    source = jnp.where(position == first, second, jnp.where(position == second, first, position))
+    return jnp.take_along_axis(values, source, axis=1)
+
+
+def swap_words(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
+    """Exchanges two words whose images are of different classes."""
+    del pool, task
+    return _with(batch, words=_swapped(batch.inputs["words"], *_swap(key, batch)))
+
+
+def swap_words_and_images(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
+    """Exchanges two words and their images, of different classes."""
+    places = _swap(key, batch)
+    chosen, words = (_swapped(x, *places) for x in (batch.chosen, batch.inputs["words"]))
+    changed = _with(batch, words=words, image=paste(pool.images[chosen], task.grid))
+    return changed.replace(chosen=chosen, labels=pool.labels[chosen])
 
 
 AS_TRAINED = Suite("the task as the model is trained on it", corruption=None, false_rate=None)
@@ -175,20 +306,80 @@ SUITES: dict[str, Suite] = {
     "standard": Suite("the published task, whatever the model is trained on"),
     "single_foil": Suite("one label is replaced", replace_one, foil=True),
     "order_foil": Suite(
-        "the labels are right but in another order", permute_labels, not_all_equal, foil=True
+        "the labels are right but in another order",
+        permute_labels, belongs=not_all_equal, foil=True,
     ),
     "swap_adjacent": Suite(
-        "two labels that follow each other are swapped", swap_adjacent, not_all_equal, foil=True
+        "two labels that follow each other are swapped",
+        swap_adjacent, belongs=not_all_equal, foil=True,
     ),
+    "near_foil": Suite(
+        "one label is replaced by the class that the model itself most takes it for",
+        replace_one, change=confusable_word, foil=True,
+    ),
+    "held_out_sequences": held_out("sequences"),
+    "held_out_pairs": held_out("pairs"),
     "blind_text": Suite("the text is another pair's", change=another_text),
     "no_text": Suite("the text is one class throughout", change=no_text),
-    "blind_image": Suite("the image is another pair's", change=another_image),
-    "no_image": Suite("the image is black", change=no_image),
-    "translated": Suite("each image moves by up to 3 pixels", change=translate),
+    "blind_image": Suite(
+        "the image is another pair's", change=another_image, shows_labels=False
+    ),
+    "no_image": Suite("the image is black", change=no_image, shows_labels=False),
+    "translated": Suite("each image moves by up to 3 pixels", change=translate(3)),
     "noisy": Suite("noise of a fifth of the range", change=add_noise),
     "low_contrast": Suite("half the contrast", change=less_contrast),
     "inverted": Suite("black for white", change=invert),
-}
+    "other_data_set": Suite(
+        "a control: images of another data set, whose classes the words do not name",
+        other_data=True, shows_labels=False,
+    ),
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """A relation that a model's answers must hold.
+
+    Attributes:
+      about: what is done, and what must follow.
+      kind: "minimal", "invariance" or "direction" (CheckList).
+      after: the suite whose pairs are `BEFORE`'s, changed; of a minimal check, any.
+      must: what the answer must do: "be right", "stay" as it was, or, of the pairs that were
+        rightly called true, "turn false" or "stay true".
+    """
+
+    about: str
+    kind: str
+    after: Suite
+    must: str
+
+
+BEFORE = SUITES["standard"]
+CHECKS: dict[str, Check] = {
+    "equal_grid": Check(
+        "one class throughout the grid: the answer must be right", "minimal",
+        Suite("grids of one class", grids=equal_grids), "be right",
+    ),
+    "another_image": Check(
+        "every image is replaced by another of its class: the answer must stay", "invariance",
+        Suite("other images of the same classes", change=other_images), "stay",
+    ),
+    "small_shift": Check(
+        "each image moves by at most one pixel: the answer must stay", "invariance",
+        Suite("images moved by at most a pixel", change=translate(1)), "stay",
+    ),
+    "swap_words": Check(
+        "two different words of a true text are exchanged: it must turn false", "direction",
+        Suite("two words exchanged", change=swap_words), "turn false",
+    ),
+    "swap_words_and_images": Check(
+        "two words are exchanged and their images alike: true must stay true", "direction",
+        Suite("two words and their images exchanged", change=swap_words_and_images), "stay true",
+    ),
+}  # fmt: skip
+
+
+ALL = ("all",)  # every suite, and every check
 
 
 def suites_for(task: Task) -> dict[str, Suite]:
@@ -202,7 +393,17 @@ def suites_for(task: Task) -> dict[str, Suite]:
     known = SUITES | positions
     if task.num_positions == 1:  # there is no order
         del known["order_foil"], known["swap_adjacent"]
+    for kind in HELD_OUT:
+        if f"held_out_{kind}" in known and not can_hold_out(kind, task):
+            del known[f"held_out_{kind}"]
     return known
+
+
+def checks_for(task: Task) -> dict[str, Check]:
+    """`CHECKS`; with one image in the grid, those without an exchange."""
+    if task.num_positions > 1:
+        return CHECKS
+    return {name: check for name, check in CHECKS.items() if check.kind != "direction"}
 
 
 def choose_suites(names: Sequence[str], task: Task) -> dict[str, Suite]:
@@ -212,7 +413,7 @@ def choose_suites(names: Sequence[str], task: Task) -> dict[str, Suite]:
       UserError: no such suite.
     """
     known = suites_for(task)
-    if list(names) == ["all"]:
+    if tuple(names) == ALL:
         return known
     for name in names:
         if name not in known:

@@ -15,22 +15,38 @@ from hypothesis import strategies as st
 from multimodal_vit import evaluate, sampler
 from multimodal_vit.errors import UserError
 from multimodal_vit.sampler import Task, mix_labels, permute_labels
-from multimodal_vit.suites import choose_suites, suites_for, swap_adjacent
+from multimodal_vit.suites import (
+    BEFORE,
+    CHECKS,
+    Pool,
+    checks_for,
+    choose_suites,
+    suites_for,
+    swap_adjacent,
+)
 
 TASK = Task(grid=(2, 2), image_shape=(4, 4, 1), num_classes=10)
 B = 4096
 
 
+def make_pool(count=50, shape=(4, 4, 1)):
+    """Images whose pixels name their class and their place; 9 confuses with 0, 0 with 1, …"""
+    labels = jnp.arange(count, dtype=jnp.int32) % 10
+    images = jnp.broadcast_to(labels[:, None, None, None] * 20 + 5, (count, *shape))
+    images = images.astype(jnp.uint8).at[:, 0, 0, 0].set(jnp.arange(count).astype(jnp.uint8))
+    return Pool(images, labels, (jnp.arange(10, dtype=jnp.int32) + 1) % 10)
+
+
+def draw(suite, task=TASK, pool=None, rows=B):
+    pool = make_pool() if pool is None else pool
+    base = jnp.arange(rows, dtype=jnp.int32) % len(pool.labels)
+    return jax.device_get(suite.draw(jax.random.key(3), pool, base, jnp.ones(rows), task))
+
+
 @pytest.fixture(scope="module")
 def batches():
-    """A batch of every suite, from the same key and images whose pixels name their class."""
-    labels = jnp.arange(50, dtype=jnp.int32) % 10
-    images = jnp.broadcast_to(labels[:, None, None, None], (50, 4, 4, 1)).astype(jnp.uint8) * 20 + 5
-    base, weight = jnp.arange(B, dtype=jnp.int32) % 50, jnp.ones(B)
-    return {
-        name: jax.device_get(suite.draw(jax.random.key(3), images, labels, base, weight, TASK))
-        for name, suite in suites_for(TASK).items()
-    }
+    """A batch of every suite, from the same key and images."""
+    return {name: draw(suite) for name, suite in suites_for(TASK).items()}
 
 
 def sorted_rows(a):
@@ -48,12 +64,11 @@ def test_every_suite_is_half_true_and_half_false(batches):
 
 
 def test_suites_do_not_depend_on_what_the_model_is_trained_on(batches):
-    labels = jnp.arange(50, dtype=jnp.int32) % 10
-    images = jnp.broadcast_to(labels[:, None, None, None], (50, 4, 4, 1)).astype(jnp.uint8) * 20 + 5
-    base = jnp.arange(B, dtype=jnp.int32) % 50
-    other = dataclasses.replace(TASK, false_rate=0.0, replacement_rate=1.0, corruption="permute")
+    other = dataclasses.replace(
+        TASK, false_rate=0.0, replacement_rate=1.0, corruption="permute", held_out="pairs"
+    )
     for name, suite in suites_for(other).items():
-        batch = suite.draw(jax.random.key(3), images, labels, base, jnp.ones(B), other)
+        batch = draw(suite, other)
         there = counted(batches[name])
         np.testing.assert_array_equal(counted(batch), there)
         np.testing.assert_array_equal(
@@ -133,13 +148,10 @@ def test_shifts_change_the_image_as_they_say(batches):
 
 def test_translation_moves_each_image_within_its_cell_by_up_to_three_pixels():
     task = dataclasses.replace(TASK, image_shape=(9, 9, 1))
-    image = np.zeros((300, 18, 18, 1), np.uint8)
-    for row in (4, 13):
-        for column in (4, 13):
-            image[:, row, column] = 255
-    moved = suites_for(task)["translated"].change(
-        jax.random.key(0), {"image": jnp.asarray(image)}, task
-    )["image"]
+    image = np.zeros((50, 9, 9, 1), np.uint8)
+    image[:, 4, 4] = 255
+    pool = make_pool().replace(images=jnp.asarray(image))
+    moved = draw(suites_for(task)["translated"], task, pool, rows=300).inputs["image"]
     for rows in (slice(0, 9), slice(9, 18)):
         for columns in (slice(0, 9), slice(9, 18)):
             cell = np.asarray(moved)[:, rows, columns, 0]
@@ -197,22 +209,24 @@ def test_unknown_suites_are_named_with_the_nearest():
 
 
 def test_calibration_error_by_hand():
-    # Two bins of the certainty: 0.6 right half the time, 0.95 right always.
-    probability = np.array([0.6, 0.4, 0.95, 0.05])
+    # Two bins of the certainty: 0.61 right half the time, 0.95 right always.
+    probability = np.array([0.61, 0.39, 0.95, 0.05])
     true = np.array([True, True, True, False])
-    assert evaluate.calibration_error(probability, true) == pytest.approx((0.2 + 0.1) / 4)
-    assert evaluate.calibration_error(np.array([1.0, 0.0]), np.array([True, False])) == 0
+    found = evaluate.reliability(probability, true)
+    assert found["ece"] == pytest.approx((0.22 + 0.1) / 4)
+    assert sum(found["count"]) == 4
+    assert found["certainty"][3] == pytest.approx(0.61)
+    assert found["right"][3] == 0.5
+    assert found["right"][0] is None
+    assert evaluate.reliability(np.array([1.0, 0.0]), np.array([True, False]))["ece"] == 0
 
 
 def test_a_model_that_ignores_order_passes_the_task_and_fails_the_order_foils():
     """A multiset matcher, exactly: what the suites are for."""
-    labels = jnp.arange(1000, dtype=jnp.int32) % 10
-    images = jnp.zeros((1000, 4, 4, 1), jnp.uint8)
+    pool = make_pool(1000)
     found = {}
     for name in ("standard", "order_foil", "single_foil"):
-        suite = suites_for(TASK)[name]
-        base = jnp.arange(8000, dtype=jnp.int32) % 1000
-        batch = suite.draw(jax.random.key(1), images, labels, base, jnp.ones(8000), TASK)
+        batch = draw(suites_for(TASK)[name], pool=pool, rows=8000)
         answer = (sorted_rows(batch.inputs["words"]) == sorted_rows(batch.labels)).all(axis=1)
         there = np.asarray(batch.weight) > 0
         found[name] = (answer == np.asarray(batch.match))[there].mean()
@@ -222,11 +236,163 @@ def test_a_model_that_ignores_order_passes_the_task_and_fails_the_order_foils():
 
 
 def test_a_batch_of_the_task_is_the_standard_suite(batches):
-    labels = jnp.arange(50, dtype=jnp.int32) % 10
-    images = jnp.broadcast_to(labels[:, None, None, None], (50, 4, 4, 1)).astype(jnp.uint8) * 20 + 5
+    pool = make_pool()
     base = jnp.arange(B, dtype=jnp.int32) % 50
-    batch = sampler.sample_batch(jax.random.key(3), images, labels, base, jnp.ones(B), TASK)
+    batch = sampler.sample_batch(
+        jax.random.key(3), pool.images, pool.labels, base, jnp.ones(B), TASK
+    )
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(batch), batches["standard"])
+
+
+def test_near_foils_name_the_class_that_the_model_takes_the_image_for(batches):
+    near, single = batches["near_foil"], draw(suites_for(TASK)["near_foil"])
+    np.testing.assert_array_equal(near.inputs["words"], single.inputs["words"])
+    false = ~near.match
+    assert (near.replaced[false].sum(axis=1) == 1).all()
+    words, labels = near.inputs["words"][near.replaced], near.labels[near.replaced]
+    np.testing.assert_array_equal(words, (labels + 1) % 10)
+
+
+@pytest.mark.parametrize("kind", ["sequences", "pairs"])
+def test_held_out_suites_show_only_what_training_never_shows(batches, kind):
+    is_held_out = sampler.HELD_OUT[kind]
+    batch = batches[f"held_out_{kind}"]
+    there = counted(batch)
+    assert there.mean() > 0.99
+    assert is_held_out(batch.labels, 10)[there].all()
+    assert is_held_out(batch.inputs["words"], 10)[there].all()
+    task = dataclasses.replace(TASK, held_out=kind)
+    for corruption in sampler.CORRUPTIONS:
+        pool, base = make_pool(), jnp.arange(B, dtype=jnp.int32) % 50
+        trained = sampler.sample_batch(
+            jax.random.key(4), pool.images, pool.labels, base, jnp.ones(B),
+            dataclasses.replace(task, corruption=corruption),
+        )  # fmt: skip
+        assert not is_held_out(trained.labels, 10).any()
+        assert not is_held_out(trained.inputs["words"], 10).any()
+        assert trained.match.mean() == pytest.approx(0.5, abs=0.04)
+        assert (trained.match == ~trained.replaced.any(axis=1)).all()
+        assert set(np.unique(trained.labels)) == set(range(10))
+
+
+def test_a_tenth_of_the_sequences_and_of_the_pairs_is_held_out():
+    every = np.indices((10,) * 4).reshape(4, -1).T
+    share = np.asarray(sampler.sequence_is_held_out(jnp.asarray(every), 10)).mean()
+    assert share == pytest.approx(0.1, abs=0.012)  # 4 standard errors
+    pairs = np.stack(np.triu_indices(10, 1), axis=1)
+    assert np.asarray(sampler.pair_is_held_out(jnp.asarray(pairs), 10)).sum() == 4
+    assert not sampler.pair_is_held_out(jnp.zeros((1, 4), jnp.int32), 10).any()
+
+
+def test_what_cannot_be_held_out_is_refused():
+    with pytest.raises(UserError, match="task.held_out='pairs' leaves too little"):
+        dataclasses.replace(TASK, num_classes=3, held_out="pairs")
+    with pytest.raises(UserError, match="task.held_out='sequences' leaves too little"):
+        dataclasses.replace(TASK, grid=(1, 1), held_out="sequences")
+    assert not {n for n in suites_for(dataclasses.replace(TASK, grid=(1, 1))) if "held" in n}
+
+
+# ---- checks: the pairs ----
+
+
+@pytest.fixture(scope="module")
+def changed():
+    return {name: draw(check.after) for name, check in CHECKS.items()}
+
+
+def test_checks_start_from_the_same_pairs(changed):
+    before = draw(BEFORE)
+    for name in ("another_image", "small_shift", "swap_words", "swap_words_and_images"):
+        np.testing.assert_array_equal(changed[name].match, before.match)
+
+
+def test_grids_of_equal_classes_are_equal_and_differ_in_images(changed):
+    batch = changed["equal_grid"]
+    assert (batch.labels == batch.labels[:, :1]).all()
+    assert (batch.chosen != batch.chosen[:, :1]).any()
+    np.testing.assert_array_equal(batch.chosen[:, 0], np.arange(B) % 50)
+    assert batch.match.mean() == pytest.approx(0.5, abs=0.04)
+
+
+def test_another_image_is_another_of_the_same_class(changed):
+    before, batch = draw(BEFORE), changed["another_image"]
+    np.testing.assert_array_equal(np.asarray(make_pool().labels)[batch.chosen], before.labels)
+    assert (batch.chosen != before.chosen).mean() == pytest.approx(0.8, abs=0.02)  # 5 of a class
+    np.testing.assert_array_equal(batch.inputs["words"], before.inputs["words"])
+    np.testing.assert_array_equal(batch.inputs["image"][:, 0, 0, 0], batch.chosen[:, 0])
+
+
+def test_exchanges_are_of_two_different_words(changed):
+    before = draw(BEFORE)
+    for name in ("swap_words", "swap_words_and_images"):
+        batch = changed[name]
+        np.testing.assert_array_equal(
+            sorted_rows(batch.inputs["words"]), sorted_rows(before.inputs["words"])
+        )
+    words = changed["swap_words"].inputs["words"]
+    can = before.match & (before.labels != before.labels[:, :1]).any(axis=1)
+    assert ((words != before.labels).sum(axis=1) == 2)[can].all()
+    np.testing.assert_array_equal(changed["swap_words"].chosen, before.chosen)
+    both = changed["swap_words_and_images"]
+    still = (both.inputs["words"] == both.labels).all(axis=1)
+    np.testing.assert_array_equal(still, before.match)
+    np.testing.assert_array_equal(np.asarray(make_pool().labels)[both.chosen], both.labels)
+    assert ((both.chosen != before.chosen).sum(axis=1) == 2)[can].all()
+
+
+def test_one_image_has_no_checks_with_an_exchange():
+    assert "swap_words" not in checks_for(dataclasses.replace(TASK, grid=(1, 1)))
+
+
+# ---- checks: the answers ----
+
+
+def predictions(says, words, labels, class_logits=None):
+    """Answers with a logit of ±1 for the true/false unit."""
+    words, labels = np.array(words), np.array(labels)
+    classes = (labels[..., None] == np.arange(3)).any(axis=1)
+    units = np.where(classes, 1.0, -1.0) if class_logits is None else np.array(class_logits)
+    logits = np.concatenate([np.where(says, 1.0, -1.0)[:, None], units], axis=1)
+    match = (words == labels).all(axis=1)
+    return evaluate.Predictions(
+        logits.astype(np.float32), np.zeros(len(words), np.float32), match, classes, words,
+        np.zeros_like(words), labels,
+    )  # fmt: skip
+
+
+def test_check_metrics_by_hand():
+    labels = [[0, 1], [0, 1], [1, 1], [0, 1]]
+    before = predictions([True, True, True, False], [[0, 1], [0, 1], [1, 1], [0, 2]], labels)
+    after = predictions([True, False, True, True], [[1, 0], [1, 0], [1, 1], [2, 0]], labels)
+    turn = evaluate.check_metrics(CHECKS["swap_words"], before, after)
+    assert turn["num_pairs"] == 2  # the third has nothing to exchange, the fourth was false
+    assert turn["failure_rate"] == 0.5
+    assert turn["failures"] == [0]
+    stay = evaluate.check_metrics(CHECKS["swap_words_and_images"], before, after)
+    assert stay["failures"] == [1]
+    same = evaluate.check_metrics(CHECKS["small_shift"], before, after)
+    assert (same["num_pairs"], same["failures"]) == (4, [1, 3])
+    right = evaluate.check_metrics(CHECKS["equal_grid"], before, before)
+    assert right["failure_rate"] == 0
+    none = evaluate.check_metrics(CHECKS["swap_words"], after, after)
+    assert none == {"num_pairs": 0}
+
+
+def test_true_contradicts_class_outputs_that_see_other_classes():
+    answers = predictions(
+        [True, True, False],
+        [[0, 1], [0, 2], [0, 2]],
+        [[0, 1], [0, 1], [0, 1]],
+    )
+    found = evaluate.consistency_metrics(answers)
+    assert (found["num_pairs"], found["failures"]) == (2, [1])
+
+
+def test_the_confusable_class_is_the_one_believed_most():
+    labels = [[0, 1]] * 4
+    words = [[2, 1], [0, 2], [0, 0], [1, 1]]
+    answers = predictions([True, False, True, False], words, labels)
+    np.testing.assert_array_equal(evaluate.confusable(answers), [2, 0, 0])
 
 
 # ---- the command ----
@@ -250,7 +416,14 @@ def test_evaluate_runs_all_suites_and_keeps_them(trained, tmp_path):
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     suites = results["suites"]
-    assert set(suites) == set(suites_for(TASK))
+    assert set(suites) == set(suites_for(TASK)) - {"other_data_set"}
+    assert "of images of (28, 28, 1)" in results["skipped"]["other_data_set"] or (
+        "mnist" in results["skipped"]["other_data_set"]
+    )
+    assert set(results["checks"]) == {*CHECKS, "consistent"}
+    assert results["references"]["order_foil"]["label_multiset"] == 0
+    assert results["references"]["standard"]["quadrants_4"] == 1
+    assert results["expected"]["label_multiset"] == pytest.approx(0.9975, abs=1e-3)
     assert suites["standard"]["match_accuracy"] == results["test"]["match_accuracy"]
     for name in ("single_foil", "order_foil", "swap_adjacent", "one_quadrant_1"):
         assert suites[name]["rejection_rate"] == suites[name]["match_accuracy_false"]

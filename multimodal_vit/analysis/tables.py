@@ -1,9 +1,11 @@
 """Results as a table on screen."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rich.table import Table
+
+from multimodal_vit.suites import CHECKS
 
 _LABELS = {
     "match_accuracy": "true/false accuracy",
@@ -46,22 +48,54 @@ def results_table(title: str, metrics: dict[str, Any]) -> Table:
     return table
 
 
-def suites_table(title: str, found: Mapping[str, dict[str, Any]]) -> Table:
-    """A table of evaluation suites: the share of right answers, on true and on false pairs.
+def probe_tables(title: str, found: Mapping[str, Any]) -> Iterator[Table]:
+    """Tables of evaluation suites, of references and of checks, as far as they were asked.
 
     Args:
-      title: above the table.
-      found: their metrics, as `multimodal_vit.evaluate.suite_metrics` returns them.
+      title: above the first.
+      found: as `multimodal_vit.probe.probe` returns them.
     """
     table = Table(title=title, title_justify="left")
     table.add_column("suite", no_wrap=True)
     for heading in ("pairs", "right", "on true", "on false", "AUROC", "ECE"):
         table.add_column(heading, justify="right", no_wrap=True)
-    for name, metrics in found.items():
+    for name, metrics in found["suites"].items():
         shares = [
             "" if metrics.get(key) is None else f"{metrics[key]:.1%}"
             for key in ("match_accuracy", "match_accuracy_true", "match_accuracy_false")
         ]
         auroc = f"{metrics['auroc']:.3f}" if "auroc" in metrics else ""
-        table.add_row(name, f"{metrics['num_pairs']:,}", *shares, auroc, f"{metrics['ece']:.3f}")
-    return table
+        ece = f"{metrics['ece']:.3f}" if "ece" in metrics else ""
+        table.add_row(name, f"{metrics['num_pairs']:,}", *shares, auroc, ece)
+    if found["suites"]:
+        yield table
+    references = {name: found["references"].get(name) for name in REFERRED}
+    if any(references.values()):
+        asked = {name: shares for name, shares in references.items() if shares}
+        table = Table(title="Readers without a mistake, by what they use", title_justify="left")
+        table.add_column("reader", no_wrap=True)
+        for name in (*asked, "standard, exactly"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for reader in next(iter(asked.values())):
+            exact = found.get("expected", {}).get(reader)
+            shares = [f"{values[reader]:.1%}" for values in asked.values()]
+            table.add_row(reader, *shares, "" if exact is None else f"{exact:.2%}")
+        yield table
+    if found.get("checks"):
+        table = Table(title="Checks", title_justify="left")
+        for heading in ("check", "kind"):
+            table.add_column(heading, no_wrap=True)
+        for heading in ("pairs", "fails", "95% interval"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for name, check in found["checks"].items():
+            row = [name, CHECKS[name].kind if name in CHECKS else "consistency"]
+            row.append(f"{check['num_pairs']:,}")
+            if "failure_rate" in check:
+                low, high = check["intervals"]["failure_rate"]
+                row += [f"{check['failure_rate']:.1%}", f"{low:.1%} – {high:.1%}"]
+            table.add_row(*row)
+        yield table
+
+
+# The suites that tell the references apart; in the others they read as in `standard`.
+REFERRED = ("standard", "single_foil", "order_foil", "swap_adjacent")

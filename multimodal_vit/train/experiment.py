@@ -1,6 +1,7 @@
 """An experiment put together: configuration, data, devices, model, and the compiled functions."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,9 +17,10 @@ from ml_collections import ConfigDict
 from multimodal_vit import config as configuration
 from multimodal_vit import evaluate, sampler
 from multimodal_vit.data import ImageSet, Splits, load_splits
+from multimodal_vit.errors import UserError
 from multimodal_vit.models import MultimodalViT, build_model
 from multimodal_vit.sampler import Task, named_key
-from multimodal_vit.suites import AS_TRAINED, Suite
+from multimodal_vit.suites import AS_TRAINED, Pool, Suite
 from multimodal_vit.train import step as step_lib
 from multimodal_vit.train.step import TrainData, TrainState
 
@@ -158,42 +160,95 @@ class Experiment:
         lowered = jax.jit(self.train_step()).lower(self.abstract_state(), self.train_data(), order)
         return lowered.cost_analysis()["flops"] / self.config.train.batch_size
 
-    def predictor(
-        self, suites: Mapping[str, Suite] | None = None
-    ) -> Callable[..., evaluate.Predictions]:
-        """A function that predicts a whole part of the data.
+    def predictor(self, suites: Mapping[str, Suite] | None = None) -> "Predictor":
+        """What predicts a whole part of the data; see `Predictor`."""
+        return Predictor(self, suites or {})
 
-        Args:
-          suites: what can be named beside the task as it is trained.
+    @functools.cached_property
+    def other_splits(self) -> Splits:
+        """Another data set with the same shape of images: what `evaluation.other_data` names.
 
-        Returns:
-          `predict(params, part, suite="")`; the part is "validation" or "test", the suite a name in
-          `suites`, or "" for the task as it is trained. The suite "standard" is drawn from the same
-          keys as the task, every other from its own.
+        Raises:
+          UserError: it is not there, or its images or classes do not fit.
         """
-        settings = self.config.evaluation
-        key = jax.random.key(settings.seed)
-        placed: dict[str, tuple[jax.Array, jax.Array]] = {}
-        known = {"": AS_TRAINED} | dict(suites or {})
-        names = list(known)
+        name = self.config.evaluation.other_data
+        if not name:
+            name = "fashion_mnist" if self.config.data.name == "mnist" else "mnist"
+        source = self.config.data.source
+        other = load_splits(
+            "auto" if source == "digits" else source, name, self.config.data.directory
+        )
+        shape, allowed = other.train.images.shape[1:], self.task.image_shape
+        if shape != allowed or other.train.num_classes > self.task.num_classes:
+            raise UserError(
+                f"evaluation.other_data={name!r} has {other.train.num_classes} classes of images "
+                f"of {shape}, but the model is made for {self.task.num_classes} of {allowed}; name "
+                "another data set"
+            )
+        return other
 
-        def predict(params: Any, part: str, suite: str = "") -> evaluate.Predictions:
-            if part not in placed:
-                image_set: ImageSet = getattr(self.splits, part)
-                placed[part] = self.on_mesh((image_set.images, image_set.labels))
-            own = named_key(key, part if suite in ("", "standard") else f"{part} {suite}")
-            return one_part(params, *placed[part], own, names.index(suite))
 
-        one_part = evaluate.make_predict(
-            self.model,
-            self.task,
-            self.mesh,
-            objective=self.config.train.objective,
+class Predictor:
+    """Predicts whole parts of an experiment's data, "validation" or "test".
+
+    The suite is one of the names given, or "" for the task as it is trained. "standard" is drawn
+    from the same keys as the task, every other suite from its own.
+
+    Attributes:
+      confusable: int32 [K], for each class the one that near foils take; see `suites.Pool`.
+    """
+
+    def __init__(self, experiment: Experiment, suites: Mapping[str, Suite]) -> None:
+        self.experiment = experiment
+        self.suites = {"": AS_TRAINED} | dict(suites)
+        settings = experiment.config.evaluation
+        self._key = jax.random.key(settings.seed)
+        self._placed: dict[tuple[str, bool], tuple[jax.Array, jax.Array]] = {}
+        num_classes = experiment.task.num_classes
+        self.confusable = ((np.arange(num_classes) + 1) % num_classes).astype(np.int32)
+        self._predict = evaluate.Predict(
+            experiment.model,
+            experiment.task,
+            experiment.mesh,
+            objective=experiment.config.train.objective,
             batch_size=settings.batch_size,
             num_passes=settings.num_passes,
-            suites=list(known.values()),
+            suites=list(self.suites.values()),
         )
-        return predict
+
+    def __call__(
+        self, params: Any, part: str, suite: str = "", stream: str = ""
+    ) -> evaluate.Predictions:
+        """The answers to the pairs of a suite.
+
+        Args:
+          params: of the model.
+          part: of the data.
+          suite: which pairs.
+          stream: the random numbers they are drawn with, where not the suite's own.
+
+        Raises:
+          UserError: the suite needs another data set, which is not there.
+        """
+        return self._predict(params, *self._drawn(part, suite, stream))
+
+    def pairs(
+        self, part: str, rows: Sequence[int], suite: str = "", stream: str = ""
+    ) -> list[sampler.Batch]:
+        """The pairs behind some rows of such predictions, each a batch of one."""
+        return self._predict.pairs(*self._drawn(part, suite, stream), rows)
+
+    def _drawn(self, part: str, suite: str, stream: str) -> tuple[Pool, jax.Array, int]:
+        other = self.suites[suite].other_data
+        if (part, other) not in self._placed:
+            experiment = self.experiment
+            splits = experiment.other_splits if other else experiment.splits
+            image_set: ImageSet = getattr(splits, part)
+            self._placed[part, other] = experiment.on_mesh((image_set.images, image_set.labels))
+        confusable = self.experiment.on_mesh(self.confusable)
+        own = part if suite in ("", "standard") else f"{part} {suite}"
+        key = named_key(self._key, f"{part} {stream}" if stream else own)
+        return Pool(*self._placed[part, other], confusable), key, list(self.suites).index(suite)
 
 
 def _total_steps(config: ConfigDict, num_images: int) -> int:
