@@ -251,6 +251,7 @@ def problems(config: ConfigDict) -> Iterator[str]:
         if name not in models.EMBEDDINGS:
             known = models.EMBEDDINGS
             yield f"model.modalities: {name!r} is not one of {', '.join(known)}{hint(name, known)}"
+    yield from _fusion_problems(config)
     dim, heads = config.model.embedding_dim, config.model.num_heads
     if heads >= 1 and dim % heads:
         fitting = [str(h) for h in range(1, min(dim, 32) + 1) if dim % h == 0]
@@ -258,6 +259,33 @@ def problems(config: ConfigDict) -> Iterator[str]:
             f"model.num_heads={heads} does not divide model.embedding_dim={dim}; "
             f"these do: {', '.join(fitting)}"
         )
+
+
+def _fusion_problems(config: ConfigDict) -> Iterator[str]:
+    """Modalities that the fusion cannot read, and what the oracle cannot do."""
+    fusion, modalities = config.model.fusion, tuple(config.model.modalities)
+    reads = models.FUSION_READS.get(fusion)
+    if reads and modalities != reads:
+        yield f"model.fusion={fusion!r} reads model.modalities={reads}, not {modalities}"
+    elif not reads:
+        for owner, names in models.FUSION_READS.items():
+            for name in set(names) & set(modalities):
+                yield f"model.modalities: {name!r} can be read by model.fusion={owner!r} alone"
+    if config.train.objective == "quadrant_cross_entropy" and "quadrants" not in modalities:
+        yield (
+            "train.objective='quadrant_cross_entropy' trains the modality 'quadrants', which "
+            f"model.modalities={modalities} does not name"
+        )
+    if fusion == "bayes_rule":
+        if config.model.num_match_outputs != 1:
+            yield "model.fusion='bayes_rule' has one true/false output: model.num_match_outputs=1"
+        rows, columns = config.task.grid if len(config.task.grid) == 2 else (1, 1)
+        if config.task.corruption != "replace" and rows * columns > models.MAX_POSITIONS_PERMUTED:
+            yield (
+                f"model.fusion='bayes_rule' sums over all orders of a text, up to "
+                f"{models.MAX_POSITIONS_PERMUTED} words; task.grid={(rows, columns)} has more: "
+                "take task.corruption='replace' or a smaller grid"
+            )
 
 
 def _suite_problems(config: ConfigDict, task: sampler.Task) -> Iterator[str]:

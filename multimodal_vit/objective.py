@@ -50,8 +50,23 @@ def binary_cross_entropy(
     return losses.mean(axis=-1)
 
 
+def quadrant_cross_entropy(
+    logits: jax.Array, intermediates: dict[str, Any], batch: Batch
+) -> jax.Array:
+    """Softmax cross entropy of each image's class, averaged over the grid.
+
+    For a model with the modality "quadrants", whose embedding is class logits [B, n, K]; its other
+    outputs follow from these.
+    """
+    del logits
+    quadrants = intermediates["embedded"]["quadrants"]
+    losses = optax.softmax_cross_entropy_with_integer_labels(quadrants, batch.labels)  # (B, n)
+    return losses.mean(axis=-1)
+
+
 OBJECTIVES: dict[str, Callable[[jax.Array, dict[str, Any], Batch], jax.Array]] = {
     "binary_cross_entropy": binary_cross_entropy,
+    "quadrant_cross_entropy": quadrant_cross_entropy,
 }
 
 

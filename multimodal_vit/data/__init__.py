@@ -12,7 +12,7 @@ from multimodal_vit.data import digits, download, idx, prepared
 from multimodal_vit.data.image_set import ImageSet, Splits, split
 from multimodal_vit.errors import UserError
 
-__all__ = ["SOURCES", "ImageSet", "Splits", "data_directory", "load_splits", "split"]
+__all__ = ["SOURCES", "ImageSet", "Splits", "data_directory", "load_local", "load_splits", "split"]
 
 
 def automatic(name: str, directory: Path, cache_directory: Path) -> Splits:
@@ -73,3 +73,14 @@ def load_splits(source: str, name: str, directory: str = "") -> Splits:
     if source not in SOURCES:
         raise UserError(f"no data source {source!r}; there are: {', '.join(SOURCES)}")
     return SOURCES[source](name, data_directory(directory), default_cache_directory())
+
+
+def load_local(source: str, name: str, directory: str = "") -> Splits:
+    """As `load_splits`, but never downloads.
+
+    Raises:
+      UserError: not there, or no such data set.
+    """
+    if source in ("auto", "digits"):
+        source = "tfds" if prepared.find(name, data_directory(directory)) else "idx"
+    return load_splits(source, name, directory)

@@ -16,23 +16,34 @@ from multimodal_vit.models.embeddings import ImageEmbedding, PatchEmbedding, Wor
 from multimodal_vit.models.encoder import Encoder, EncoderBlock, SelfAttention
 from multimodal_vit.models.fusion import SingleEncoder
 from multimodal_vit.models.multimodal_vit import MultimodalViT
+from multimodal_vit.models.oracle import (
+    MAX_POSITIONS_PERMUTED,
+    BayesRule,
+    QuadrantClassifier,
+    WordIds,
+)
 from multimodal_vit.models.stems import STEMS, ConvStem, StridedStem
 from multimodal_vit.sampler import Task, sample_batch
 
 __all__ = [
     "EMBEDDINGS",
     "FUSIONS",
+    "FUSION_READS",
+    "MAX_POSITIONS_PERMUTED",
     "STEMS",
+    "BayesRule",
     "ConvStem",
     "Encoder",
     "EncoderBlock",
     "ImageEmbedding",
     "MultimodalViT",
     "PatchEmbedding",
+    "QuadrantClassifier",
     "SelfAttention",
     "SingleEncoder",
     "StridedStem",
     "WordEmbedding",
+    "WordIds",
     "build_model",
     "example_inputs",
     "parameter_count",
@@ -52,7 +63,17 @@ def _patches(model: ConfigDict, task: Task) -> nn.Module:
     )
 
 
-def _single_encoder(model: ConfigDict) -> nn.Module:
+def _word_ids(model: ConfigDict, task: Task) -> nn.Module:
+    return WordIds(task.num_classes)
+
+
+def _quadrants(model: ConfigDict, task: Task) -> nn.Module:
+    dtype = jnp.dtype(model.dtype)
+    stem = STEMS[model.stem](model.num_conv_layers, dtype)
+    return QuadrantClassifier(task.grid, task.num_classes, stem, model.embedding_dim, dtype)
+
+
+def _single_encoder(model: ConfigDict, task: Task) -> nn.Module:
     encoder = Encoder(
         num_layers=model.num_encoder_layers,
         num_heads=model.num_heads,
@@ -63,11 +84,22 @@ def _single_encoder(model: ConfigDict) -> nn.Module:
     return SingleEncoder(encoder)
 
 
+def _bayes_rule(model: ConfigDict, task: Task) -> nn.Module:
+    return BayesRule(task)
+
+
 EMBEDDINGS: dict[str, Callable[[ConfigDict, Task], nn.Module]] = {
     "words": _words,
     "patches": _patches,
+    "word_ids": _word_ids,
+    "quadrants": _quadrants,
 }
-FUSIONS: dict[str, Callable[[ConfigDict], nn.Module]] = {"single_encoder": _single_encoder}
+FUSIONS: dict[str, Callable[[ConfigDict, Task], nn.Module]] = {
+    "single_encoder": _single_encoder,
+    "bayes_rule": _bayes_rule,
+}
+# Modalities that only one fusion can read, and the only ones that it can.
+FUSION_READS = {"bayes_rule": ("word_ids", "quadrants")}
 
 
 def build_model(model: ConfigDict, task: Task) -> MultimodalViT:
@@ -77,7 +109,7 @@ def build_model(model: ConfigDict, task: Task) -> MultimodalViT:
     """
     return MultimodalViT(
         embeddings={name: EMBEDDINGS[name](model, task) for name in model.modalities},
-        fusion=FUSIONS[model.fusion](model),
+        fusion=FUSIONS[model.fusion](model, task),
         num_outputs=model.num_match_outputs + task.num_classes,
     )
 

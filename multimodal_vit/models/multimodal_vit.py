@@ -14,7 +14,8 @@ class MultimodalViT(nn.Module):
     Attributes:
       embeddings: for each modality, in the order of the token sequence, a module that turns the
         input named by its `reads` into tokens [B, T, D].
-      fusion: turns the dict of token sequences into a summary [B, D].
+      fusion: turns the dict of token sequences into a summary [B, D]; one that `makes_logits`
+        needs no head.
       num_outputs: U, the logits: 11 for the thesis (section 3.3.3).
     """
 
@@ -44,5 +45,7 @@ class MultimodalViT(nn.Module):
         tokens = {name: embed(inputs[embed.reads]) for name, embed in self.embeddings.items()}
         summary, intermediates = self.fusion(tokens, train=train, return_attention=return_attention)
         intermediates = {"embedded": tokens, "summary": summary} | intermediates
+        if getattr(self.fusion, "makes_logits", False):
+            return summary, intermediates
         logits = nn.Dense(self.num_outputs, name="head")(summary.astype(jnp.float32))  # (B, U)
         return logits, intermediates
