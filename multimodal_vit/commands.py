@@ -70,6 +70,7 @@ def run_evaluate(
     console: Console,
     given: ConfigDict | None = None,
     suites: Sequence[str] = (),
+    command: str = "",
 ) -> int:
     """Tests the best checkpoint of a workdir, which need not be finished.
 
@@ -80,6 +81,7 @@ def run_evaluate(
       given: a configuration that must be the saved one; only its free fields (the data directory)
         are taken from it.
       suites: names of evaluation suites, or "all".
+      command: the command line, for the report.
 
     Raises:
       UserError: no run there, no checkpoint yet, no such suite, or data that cannot be read.
@@ -91,17 +93,21 @@ def run_evaluate(
     experiment = Experiment.create(config, for_training=False)
     chosen = choose_suites(suites, experiment.task)
     best_step, params = best_parameters(experiment, workdir)
-    predictions, found = probe(experiment, params, chosen, everything=tuple(suites) == ALL)
+    probed = probe(experiment, params, chosen, everything=tuple(suites) == ALL)
+    found = probed.results
     title = f"{config.name}, checkpoint of step {best_step}"
     console.print(tables.results_table(title, found["test"]))
     if chosen:
         if workdir.results() is not None:
-            keep_probes(workdir, found)
+            keep_probes(workdir, probed)
         _show_probes("What it uses (docs/probes.md)", found, console)
     content = {"config_name": config.name, "seed": config.seed, "best_step": best_step} | found
-    predictions.save(workdir.path / PREDICTIONS)
+    probed.predictions.save(workdir.path / PREDICTIONS)
     path = workdir.save_json("evaluation.json", content)
     console.print(f"Written to {path}")
+    if chosen and workdir.results() is not None:
+        page = report.write_run_report(config, workdir, command)
+        console.print(f"What it uses, with pictures: {page}")
     return 0
 
 

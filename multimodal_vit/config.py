@@ -69,6 +69,8 @@ def thesis() -> ConfigDict:
     config.evaluation.num_passes = 1  # how often each image of a split is a base image
     config.evaluation.seed = 0  # the same pairs for every model
     config.evaluation.suites = ("single_foil", "order_foil")  # asked at the end of a run: suites
+    config.evaluation.suite_pairs = 5_000  # of each suite but standard, in whole batches; 0: all
+    config.evaluation.suites_in_training = ()  # asked at every validation: how they come about
     config.evaluation.other_data = ""  # for a control: "" is mnist, and for mnist fashion_mnist
     return config
 
@@ -217,7 +219,7 @@ def problems(config: ConfigDict) -> Iterator[str]:
         "model.mlp_dim": 1, "train.num_samples": 1, "train.batch_size": 1,
         "train.warmup_steps": 0, "train.weight_decay": 0, "train.gradient_clip": 0,
         "train.epochs_per_validation": 1, "train.patience": 0, "train.log_every_steps": 1,
-        "evaluation.batch_size": 1, "evaluation.num_passes": 1,
+        "evaluation.batch_size": 1, "evaluation.num_passes": 1, "evaluation.suite_pairs": 0,
     }  # fmt: skip
     if not config.data.name:
         yield "data.name is empty; name the folder of the data set, such as mnist"
@@ -291,13 +293,17 @@ def _fusion_problems(config: ConfigDict) -> Iterator[str]:
 def _suite_problems(config: ConfigDict, task: sampler.Task) -> Iterator[str]:
     """The names of suites that are none."""
     known = suites.suites_for(task)
-    if tuple(config.evaluation.suites) == ("all",):
-        return
-    for name in config.evaluation.suites:
-        if name not in known:
-            yield (
-                f"evaluation.suites: {name!r} is not one of {', '.join(known)}{hint(name, known)}"
-            )
+    for field in ("suites", "suites_in_training"):
+        names = tuple(config.evaluation[field])
+        if names != suites.ALL:
+            for name in names:
+                if name not in known:
+                    yield (
+                        f"evaluation.{field}: {name!r} is not one of {', '.join(known)}"
+                        f"{hint(name, known)}"
+                    )
+    for name in {"near_foil", "other_data_set"} & set(config.evaluation.suites_in_training):
+        yield f"evaluation.suites_in_training: {name!r} is asked of finished models alone"
 
 
 def _shape_problems(config: ConfigDict, task: sampler.Task) -> Iterator[str]:
@@ -358,14 +364,20 @@ def load(path: Path) -> ConfigDict:
         config.lock().update(fields)
         config.task.grid = tuple(config.task.grid)
         config.model.modalities = tuple(config.model.modalities)
-        config.evaluation.suites = tuple(config.evaluation.suites)
+        for field in ("suites", "suites_in_training"):
+            config.evaluation[field] = tuple(config.evaluation[field])
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise UserError(f"{path} is not a configuration of this program: {error}") from error
     return config.unlock()
 
 
 # Where the data lies, and what is asked afterwards, does not change what is trained.
-FREE_FIELDS = ("data.directory", "evaluation.suites", "evaluation.other_data")
+FREE_FIELDS = (
+    "data.directory",
+    "evaluation.suites",
+    "evaluation.suite_pairs",
+    "evaluation.other_data",
+)
 
 
 def differences(saved: ConfigDict, given: ConfigDict) -> list[str]:

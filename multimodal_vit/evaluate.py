@@ -74,8 +74,11 @@ class Predictions:
             ) from error
 
 
+STEPS_AT_ONCE = 10  # batches that one call of the program answers
+
+
 class Predict:
-    """Shows every image of a split `num_passes` times as a base image.
+    """Shows the images of a split as base images, `num_passes` times.
 
     The pairs depend on the key, the pool, the batch size and the suite alone, so that every model
     answers the same ones. All suites are one program: the model is compiled once.
@@ -95,12 +98,10 @@ class Predict:
         self.batch_size, self.num_passes = batch_size, num_passes
         over_examples = NamedSharding(mesh, P("data"))
 
-        def draw(pool: Pool, key: jax.Array, which: jax.Array, i: jax.Array) -> Batch:
-            count = len(pool.labels)
-            order = sampler.epoch_order(named_key(key, "order"), count, batch_size)
-            return draw_in(order, pool, key, which, i)
+        def order_of(pool: Pool, key: jax.Array) -> jax.Array:
+            return sampler.epoch_order(named_key(key, "order"), len(pool.labels), batch_size)
 
-        def draw_in(
+        def draw(
             order: jax.Array, pool: Pool, key: jax.Array, which: jax.Array, i: jax.Array
         ) -> Batch:
             base, weight = sampler.base_images(order, i, batch_size, len(pool.labels))
@@ -109,12 +110,13 @@ class Predict:
             batch = jax.lax.switch(which, draws, pool, base, weight)
             return jax.lax.with_sharding_constraint(batch, over_examples)
 
-        def one_pass(params: Any, pool: Pool, key: jax.Array, which: jax.Array) -> Any:
-            num_steps = sampler.steps_per_epoch(len(pool.labels), batch_size)
-            order = sampler.epoch_order(named_key(key, "order"), len(pool.labels), batch_size)
+        def answer(
+            params: Any, pool: Pool, key: jax.Array, which: jax.Array, start: jax.Array
+        ) -> dict[str, jax.Array]:
+            order = order_of(pool, key)
 
             def step(i: jax.Array) -> dict[str, jax.Array]:
-                batch = draw_in(order, pool, key, which, i)
+                batch = draw(order, pool, key, which, i)
                 logits, intermediates = model.apply({"params": params}, batch.inputs)
                 return {
                     "logits": logits,
@@ -127,12 +129,15 @@ class Predict:
                     "weight": batch.weight,
                 }
 
-            outputs = jax.lax.map(step, jnp.arange(num_steps))
+            outputs = jax.lax.map(step, start + jnp.arange(STEPS_AT_ONCE))
             return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outputs)
 
-        self._one_pass, self._draw = jax.jit(one_pass), jax.jit(draw)
+        self._answer = jax.jit(answer)
+        self._draw = jax.jit(lambda pool, key, *at: draw(order_of(pool, key), pool, key, *at))
 
-    def __call__(self, params: Any, pool: Pool, key: jax.Array, which: int = 0) -> Predictions:
+    def __call__(
+        self, params: Any, pool: Pool, key: jax.Array, which: int = 0, num_pairs: int = 0
+    ) -> Predictions:
         """The answers to a suite's pairs.
 
         Args:
@@ -140,13 +145,23 @@ class Predict:
           pool: what the pairs are drawn from, on the mesh.
           key: of the pairs.
           which: the suite's place in `suites`.
+          num_pairs: stop after the batch that completes so many; 0: all N · `num_passes`.
 
         Returns:
-          Predictions of N · `num_passes` pairs, or fewer where some do not belong to the suite.
+          Predictions of the pairs that belong to the suite.
         """
-        keys = [jax.random.fold_in(key, i) for i in range(self.num_passes)]
-        passes = [jax.device_get(self._one_pass(params, pool, k, which)) for k in keys]
-        arrays = jax.tree.map(lambda *x: np.concatenate(x), *passes)
+        in_pass = sampler.steps_per_epoch(len(pool.labels), self.batch_size)
+        left = -(-num_pairs // self.batch_size) if num_pairs else in_pass * self.num_passes
+        parts = []
+        for i in range(self.num_passes):
+            pass_key = jax.random.fold_in(key, i)
+            for start in range(0, min(left, in_pass), STEPS_AT_ONCE):
+                # Steps after the last are filling, of weight 0.
+                count = min(STEPS_AT_ONCE, min(left, in_pass) - start) * self.batch_size
+                answers = jax.device_get(self._answer(params, pool, pass_key, which, start))
+                parts.append(jax.tree.map(lambda x, count=count: x[:count], answers))
+            left = max(0, left - in_pass)
+        arrays = jax.tree.map(lambda *x: np.concatenate(x), *parts)
         counts = arrays.pop("weight") > 0  # not the filling of the last batch
         return Predictions(**{name: array[counts] for name, array in arrays.items()})
 
@@ -221,9 +236,8 @@ def metrics(predictions: Predictions) -> dict[str, Any]:
     `match_accuracy` is the true/false output's, over all pairs; `match_accuracy_true` and `_false`
     over the true and the false pairs; `match_accuracy_by_replaced` by the number of replaced
     labels. `class_accuracy` is the mean over pairs and class outputs, and `class_exact_match` the
-    share of pairs with every class output right. `auroc`, `ece`, `reliability` are the true/false
-    output's area under the ROC curve, calibration error and reliability diagram. A part without
-    pairs is left out.
+    share of pairs with every class output right. `auroc` and `ece` are the true/false output's area
+    under the ROC curve and calibration error. A part without pairs is left out.
 
     Returns:
       The metrics by name; "num_pairs"; "intervals", under the same names the 95 % intervals; and
@@ -255,8 +269,7 @@ def metrics(predictions: Predictions) -> dict[str, Any]:
     true_rate = predictions.match.mean()
     probability = special.expit(match_logit(predictions.logits, num_classes))
     if np.isfinite(probability).all():  # not of a model that has diverged
-        values["reliability"] = reliability(np.asarray(probability), predictions.match)
-        values["ece"] = values["reliability"].pop("ece")
+        values["ece"] = reliability(np.asarray(probability), predictions.match)["ece"]
         if 0 < predictions.match.sum() < len(right):
             values["auroc"] = float(roc_auc_score(predictions.match, probability))
     chance = {
@@ -269,16 +282,26 @@ def metrics(predictions: Predictions) -> dict[str, Any]:
 def suite_metrics(suite: Suite, predictions: Predictions) -> dict[str, Any]:
     """The metrics of a suite's pairs.
 
-    As `metrics` gives them; of foils also `rejection_rate`, the share that is called false, with
-    its interval.
+    As `metrics` gives them; also the `reliability` diagram, and of foils `rejection_rate`, the
+    share that is called false, with its interval.
     """
     found = metrics(predictions)
+    probability = special.expit(match_logit(predictions.logits, predictions.classes.shape[1]))
+    if "ece" in found:
+        found["reliability"] = reliability(np.asarray(probability), predictions.match)
     for part in (found, found["intervals"]):
         del part["match_accuracy_by_replaced"]  # says nothing where the suite replaces
     if suite.foil and "match_accuracy_false" in found:
         for part in (found, found["intervals"]):
             part["rejection_rate"] = part["match_accuracy_false"]
     return found
+
+
+def suite_share(suite: Suite, predictions: Predictions) -> float:
+    """What stands for a suite: of foils the share that is rejected, else of right answers."""
+    num_classes = predictions.classes.shape[1]
+    right = (match_logit(predictions.logits, num_classes) > 0) == predictions.match
+    return float(right[~predictions.match if suite.foil else slice(None)].mean())
 
 
 def confusable(predictions: Predictions) -> np.ndarray:

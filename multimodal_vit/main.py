@@ -92,8 +92,8 @@ def _run(argv: list[str]) -> int:
         )
     console = Console(markup=False, highlight=False)
     folder = values.workdir or f"runs/{config.name}"
+    command = shlex.join(["python", "-m", "multimodal_vit.main", *argv[1:]])
     if values.mode == "study":
-        command = shlex.join(["python", "-m", "multimodal_vit.main", *argv[1:]])
         return commands.run_study(config, Path(folder), console, command)
     if values.mode == "search":
         from multimodal_vit.search_command import run_search  # late: only a search needs Optuna
@@ -101,7 +101,7 @@ def _run(argv: list[str]) -> int:
         return run_search(config, Path(folder), console)
     workdir = Workdir(folder)
     if values.mode == "evaluate":
-        return commands.run_evaluate(workdir, console, config, values.suites)
+        return commands.run_evaluate(workdir, console, config, values.suites, command)
     if values.mode == "sample":
         return commands.run_sample(config, workdir, console)
     return commands.run_train(config, workdir, console, _slow_hint(argv))

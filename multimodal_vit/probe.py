@@ -1,18 +1,21 @@
 """What a model uses: its answers to evaluation suites and checks, beside those of references."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from multimodal_vit import evaluate
 from multimodal_vit.errors import UserError
 from multimodal_vit.evaluate import Predictions
+from multimodal_vit.objective import match_logit
 from multimodal_vit.references import expected, readers
 from multimodal_vit.suites import BEFORE, SUITES, Suite, checks_for, published
 from multimodal_vit.train.experiment import Experiment, Predictor
 
-CHECK = "check "  # before the name of a check's suite, which is no suite of its own
+CHECK = "check "  # begins the name of a check's suite, and of the random numbers of all checks
 
 
 def predictor(experiment: Experiment, suites: Mapping[str, Suite], checks: bool) -> Predictor:
@@ -27,9 +30,30 @@ def predictor(experiment: Experiment, suites: Mapping[str, Suite], checks: bool)
     return experiment.predictor(asked)
 
 
+@dataclasses.dataclass(frozen=True)
+class Probed:
+    """What `probe` found.
+
+    Attributes:
+      predictions: the answers to the test split.
+      results: "test", as `evaluate.metrics`; "suites", as `evaluate.suite_metrics`; "references",
+        for each suite each reader's share of right answers, or of rejected foils; "skipped", why a
+        suite was not asked, by its name; with everything also "checks", as
+        `evaluate.check_metrics`, and "expected", the readers' exact accuracies on the published
+        task.
+      evidence: for pictures: failed pairs of each check, before and after its change:
+        "<check>/before/image" uint8 [F, H, W, C], ".../words" and ".../labels" int32 [F, n] and
+        ".../probability" of "true" float32 [F].
+    """
+
+    predictions: Predictions
+    results: dict[str, Any]
+    evidence: dict[str, np.ndarray]
+
+
 def probe(
     experiment: Experiment, params: Any, suites: Mapping[str, Suite], everything: bool
-) -> tuple[Predictions, dict[str, Any]]:
+) -> Probed:
     """Asks a model the test split, suites and, with `everything`, the checks.
 
     Args:
@@ -37,12 +61,6 @@ def probe(
       params: of the model.
       suites: by name.
       everything: also the checks.
-
-    Returns:
-      The answers to the test split, and the results: "test", as `evaluate.metrics`; "suites", as
-      `evaluate.suite_metrics`; "references", for each suite each reader's share of right answers,
-      or of rejected foils; with `everything` "checks" and "expected", the readers' exact
-      accuracies on the published task; "skipped", why a suite was not asked, by its name.
     """
     predict = predictor(experiment, suites, everything)
     answers = predict(params, "test")
@@ -71,14 +89,41 @@ def probe(
                 reader: float((says(words, shown) == predictions.match[counts]).mean())
                 for reader, says in read.items()
             }
+    evidence: dict[str, np.ndarray] = {}
     if everything:
-        before = predict(params, "test", f"{CHECK}before", stream="checks")
-        results["checks"] = {
-            name: evaluate.check_metrics(
-                check, before, predict(params, "test", CHECK + name, stream="checks")
-            )
-            for name, check in checks_for(experiment.task).items()
-        }
-        results["checks"]["consistent"] = evaluate.consistency_metrics(before)
         results["expected"] = expected(task, frequencies)
-    return answers, results
+        results["checks"], failures = _check(experiment, params, predict)
+        evidence |= failures
+    return Probed(answers, results, evidence)
+
+
+def _check(
+    experiment: Experiment, params: Any, predict: Predictor
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The results of all checks, and failed pairs, see `Probed.evidence`."""
+    found, evidence = {}, {}
+    before_name = f"{CHECK}before"
+    before = predict(params, "test", before_name, stream=CHECK)
+
+    def keep(check: str, when: str, suite: str, answers: Predictions) -> None:
+        rows = found[check].get("failures", [])
+        if rows:
+            pairs = predict.pairs("test", rows, suite, stream=CHECK)
+            for name, arrays in (
+                ("image", [pair.inputs["image"] for pair in pairs]),
+                ("words", [pair.inputs["words"] for pair in pairs]),
+                ("labels", [pair.labels for pair in pairs]),
+            ):
+                evidence[f"{check}/{when}/{name}"] = np.concatenate(arrays)
+            logits = match_logit(answers.logits[rows], experiment.task.num_classes)
+            evidence[f"{check}/{when}/probability"] = np.asarray(special.expit(logits))
+
+    for name, check in checks_for(experiment.task).items():
+        after = predict(params, "test", CHECK + name, stream=CHECK)
+        found[name] = evaluate.check_metrics(check, before, after)
+        if check.kind != "minimal":
+            keep(name, "before", before_name, before)
+        keep(name, "after", CHECK + name, after)
+    found["consistent"] = evaluate.consistency_metrics(before)
+    keep("consistent", "after", before_name, before)
+    return found, evidence

@@ -6,7 +6,7 @@ its own and a lock on it, so that several processes can share a list of runs.
 
 import importlib.metadata
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,7 +14,7 @@ import jax
 from multimodal_vit import __version__
 from multimodal_vit.errors import UserError
 from multimodal_vit.models import parameter_count
-from multimodal_vit.probe import probe
+from multimodal_vit.probe import Probed, probe
 from multimodal_vit.suites import ALL, choose_suites
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
@@ -83,9 +83,10 @@ def run(
         _, params = best_parameters(experiment, workdir)
         names = tuple(config.evaluation.suites)
         chosen = choose_suites(names, experiment.task)
-        predictions, found = probe(experiment, params, chosen, everything=names == ALL)
-        predictions.save(workdir.path / PREDICTIONS)
-        results |= found
+        probed = probe(experiment, params, chosen, everything=names == ALL)
+        probed.predictions.save(workdir.path / PREDICTIONS)
+        workdir.save_evidence(probed.evidence)
+        results |= probed.results
     workdir.save_results(results)
     return outcome, results
 
@@ -109,16 +110,16 @@ def finished(experiment: Experiment, workdir: Workdir) -> dict[str, Any] | None:
     unchecked = names == ALL and "checks" not in results
     if (missing or unchecked) and "test" in results:
         _, params = best_parameters(experiment, workdir)
-        _, found = probe(experiment, params, missing, everything=unchecked)
-        results = keep_probes(workdir, found)
+        results = keep_probes(workdir, probe(experiment, params, missing, everything=unchecked))
     return results
 
 
-def keep_probes(workdir: Workdir, found: Mapping[str, Any]) -> dict[str, Any]:
+def keep_probes(workdir: Workdir, probed: Probed) -> dict[str, Any]:
     """Adds what `probe` found to a finished run's results and returns these."""
     with workdir.locked(wait=True):
+        workdir.save_evidence(probed.evidence)
         results = workdir.results() or {}
-        for name, values in found.items():
+        for name, values in probed.results.items():
             if name != "test":
                 results[name] = results.get(name, {}) | values
         workdir.save_results(results)

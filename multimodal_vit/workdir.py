@@ -8,6 +8,7 @@ samples.png      examples of the task
 curves.png       loss and accuracy over the run
 results.json     the outcome; present once the run is finished
 predictions.npz  its answers to the test pairs
+evidence.npz     failed checks, for pictures
 failed.json      why a run of a study has no outcome, where it diverged
 .lock            held by the process that trains here; it falls free when that process ends
 """
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import filelock
+import numpy as np
 from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
@@ -28,6 +30,7 @@ from multimodal_vit.errors import UserError
 SAMPLES = "samples.png"
 METRICS = "metrics.jsonl"
 PREDICTIONS = "predictions.npz"
+EVIDENCE = "evidence.npz"
 FAILURE = "failed.json"
 LOCK = ".lock"
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # of the conditions of studies, searches
@@ -169,6 +172,23 @@ class Workdir:
     def save_results(self, results: dict[str, Any]) -> None:
         """Writes the outcome; from then on the run is finished."""
         self.save_json(self.results_path.name, results)
+
+    def evidence(self) -> dict[str, np.ndarray]:
+        """What `save_evidence` kept, or nothing."""
+        path = self.path / EVIDENCE
+        if not path.exists():
+            return {}
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def save_evidence(self, arrays: dict[str, np.ndarray]) -> None:
+        """Keeps arrays for pictures, whole or not at all; none leave what is there."""
+        if arrays:
+            path = self.path / EVIDENCE
+            temporary = path.with_name(path.name + ".tmp")
+            with temporary.open("wb") as file:
+                np.savez_compressed(file, **arrays)
+            temporary.replace(path)
 
     def save_json(self, name: str, content: dict[str, Any]) -> Path:
         """Writes a JSON file into the folder, whole or not at all, and returns its path."""

@@ -17,12 +17,13 @@ from ml_collections import ConfigDict
 from multimodal_vit import config as configuration
 from multimodal_vit.analysis import study_figures as figures
 from multimodal_vit.analysis.figures import task_sheet
+from multimodal_vit.analysis.probe_report import probe_section
 from multimodal_vit.analysis.statistics import Summary, compare, holm
 from multimodal_vit.analysis.study_results import ConditionResults, class_shares
-from multimodal_vit.study.definition import SUMMARY, StudyRun, runs_of
+from multimodal_vit.study.definition import SUMMARY, StudyRun, runs_of, study
 from multimodal_vit.study.runner import load_data
-from multimodal_vit.suites import suites_for
 from multimodal_vit.train.progress import duration
+from multimodal_vit.workdir import Workdir
 
 NUM_EXAMPLES = NUM_MISTAKES = 8
 
@@ -58,7 +59,7 @@ def write_report(
     Returns:
       What `study.json` holds: summaries and tests.
     """
-    conditions = _finished(config, folder)
+    conditions = _finished(config, runs_of(config, folder))
     summaries = {c.name: Summary.of(c.accuracies) for c in conditions}
     tests = _tests(config, summaries)
     content = {
@@ -72,6 +73,36 @@ def write_report(
         "failed": dict(failed),
     }
     _write(folder / SUMMARY, json.dumps(_without_nan(content), indent=2) + "\n")
+    _write_pages(config, folder, conditions, summaries, tests, command, failed)
+    return content
+
+
+def write_run_report(config: ConfigDict, workdir: Workdir, command: str) -> Path:
+    """Writes the same page for one finished run into its folder, and returns the page's path.
+
+    Args:
+      config: the run's.
+      workdir: its folder.
+      command: that made it.
+    """
+    name = re.sub(r"[^\w-]", "_", config.name)
+    study_config = study(f"{config.name}, seed {config.seed}", {name: config})
+    study_config.num_seeds, study_config.first_seed = 1, config.seed
+    conditions = _finished(study_config, [StudyRun(name, config, workdir)])
+    summaries = {name: Summary.of(conditions[0].accuracies)}
+    _write_pages(study_config, workdir.path, conditions, summaries, [], command, {})
+    return workdir.path / "report.html"
+
+
+def _write_pages(
+    config: ConfigDict,
+    folder: Path,
+    conditions: Sequence[ConditionResults],
+    summaries: Mapping[str, Summary],
+    tests: Sequence[Mapping[str, Any]],
+    command: str,
+    failed: Mapping[str, str],
+) -> None:
     (folder / "figures").mkdir(exist_ok=True)
     page = _page(config, folder, conditions, summaries, tests, command, failed)
     loader = jinja2.PackageLoader("multimodal_vit.analysis")
@@ -82,12 +113,11 @@ def write_report(
     for environment, name in ((html, "report.html"), (markdown, "report.md")):
         environment.filters |= {"percent": percent, "p": p_value}
         _write(folder / name, environment.get_template(f"{name}.j2").render(page))
-    return content
 
 
-def _finished(config: ConfigDict, folder: Path) -> list[ConditionResults]:
+def _finished(config: ConfigDict, all_runs: Sequence[StudyRun]) -> list[ConditionResults]:
     runs: dict[str, list[StudyRun]] = {}
-    for run in runs_of(config, folder):
+    for run in all_runs:
         if run.workdir.results() is not None:
             runs.setdefault(run.condition, []).append(run)
     ordered = {name: runs[name] for name in config.conditions if name in runs}
@@ -180,7 +210,7 @@ def _page(
             lambda: figures.accuracies(conditions, published, config.published_source),
             "True/false accuracy of every run on the test split.",
         ),
-        "suites": _suites(conditions),
+        "probes": probe_section(conditions, figure),
         "curves": figure(
             "curves",
             lambda: figures.curves(conditions),
@@ -228,24 +258,6 @@ def _page(
         "failed": failed,
         "duration": duration,
     }
-
-
-def _suites(conditions: Sequence[ConditionResults]) -> list[dict[str, Any]]:
-    """A row for each suite that all runs of some condition were asked."""
-    known = {name: s for c in conditions for name, s in suites_for(c.task).items()}
-    shares = {c.name: c.suites() for c in conditions}
-    names = [name for name in known if any(name in found for found in shares.values())]
-    return [
-        {
-            "name": name,
-            "about": known[name].about,
-            "foil": known[name].foil,
-            "shares": {
-                c: Summary.of(found[name]) if name in found else None for c, found in shares.items()
-            },
-        }
-        for name in names
-    ]
 
 
 def _task_name(condition: ConditionResults, conditions: Sequence[ConditionResults]) -> str:

@@ -142,13 +142,13 @@ def curves(conditions: Sequence[ConditionResults]) -> Figure:
     One column for each data set; the line is the mean over seeds, the band their range, the thin
     line the mean training loss.
     """
-    groups = _by_data(conditions)
+    groups = by_data(conditions)
     figure = Figure(figsize=(5.2 * len(groups), 7.2), layout="constrained")
     panels = figure.subplots(2, len(groups), squeeze=False, sharex="col", sharey="row")
     for column, (data, members) in enumerate(groups.items()):
         loss, accuracy = panels[:, column]
         loss.set_title(data)
-        for (colour, line, marker), condition in zip(_styles(), members, strict=False):
+        for (colour, line, marker), condition in zip(styles(), members, strict=False):
             seeds = len(condition.runs)
             label = f"{condition.name} ({seeds} seed{'s' if seeds > 1 else ''})"
             for axes, metric in ((loss, "loss"), (accuracy, "match_accuracy")):
@@ -177,12 +177,12 @@ def curves(conditions: Sequence[ConditionResults]) -> Figure:
 
 def by_replaced(conditions: Sequence[ConditionResults]) -> Figure:
     """The accuracy on true pairs and on false pairs by how many labels are wrong."""
-    groups = _by_data(conditions)
+    groups = by_data(conditions)
     figure = Figure(figsize=(4.6 * len(groups), 3.8), layout="constrained")
     panels = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
     for axes, (data, members) in zip(panels, groups.items(), strict=True):
         axes.set_title(data)
-        for (colour, line, marker), condition in zip(_styles(), members, strict=False):
+        for (colour, line, marker), condition in zip(styles(), members, strict=False):
             by_number = condition.accuracy_by_replaced()
             summaries = [Summary.of(values) for values in by_number.values()]
             spread = [0.0 if np.isnan(s.std) else s.std for s in summaries]
@@ -252,12 +252,14 @@ def mistakes(condition: ConditionResults, found: Sequence[Mistake]) -> Figure:
     )
 
 
-def _by_data(conditions: Sequence[ConditionResults]) -> dict[str, list[ConditionResults]]:
+def by_data(conditions: Sequence[ConditionResults]) -> dict[str, list[ConditionResults]]:
+    """Conditions by the name of their data set, a panel each."""
     groups: dict[str, list[ConditionResults]] = {}
     for condition in conditions:
         groups.setdefault(condition.config.data.name, []).append(condition)
     return groups
 
 
-def _styles() -> list[tuple[str, str, str]]:
+def styles() -> list[tuple[str, str, str]]:
+    """Colour, line and marker of each condition of a panel."""
     return STYLES * 8

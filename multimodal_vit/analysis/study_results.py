@@ -95,6 +95,13 @@ class ConditionResults:
             found.append(value)
         return found
 
+    def probed(self, *place: str) -> list[Any]:
+        """As `values`, or nothing where some run was not asked that."""
+        try:
+            return self.values(*place)
+        except KeyError:
+            return []
+
     def curve(self, part: str, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """A metric over training.
 
@@ -106,7 +113,7 @@ class ConditionResults:
           The samples seen, int [T], and the values, float [runs, T]; NaN after a run's end.
         """
         points = [
-            {row["samples"]: row[metric] for row in rows if row["split"] == part}
+            {r["samples"]: r[metric] for r in rows if r["split"] == part and metric in r}
             for rows in self._metrics
         ]
         samples = sorted(set().union(*points))

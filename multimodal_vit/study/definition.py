@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
 from multimodal_vit.errors import UserError
+from multimodal_vit.suites import ALL
 from multimodal_vit.workdir import FOLDER_NAME, Workdir
 
 SUMMARY = "study.json"
@@ -25,7 +26,7 @@ def study(
     comparisons: Sequence[tuple[str, str]] = (),
     published: Mapping[str, tuple[float, float, int]] | None = None,
 ) -> ConfigDict:
-    """The configuration of a study.
+    """The configuration of a study; every run is asked all evaluation suites and checks.
 
     Args:
       title: what is asked, as the report's heading.
@@ -42,7 +43,11 @@ def study(
     config.num_seeds = 5
     config.first_seed = 0
     config.conditions = ConfigDict(
-        {name: c.to_dict() for name, c in conditions.items()}, sort_keys=False
+        {
+            name: configuration.changed(c, {"evaluation.suites": ALL}).to_dict()
+            for name, c in conditions.items()
+        },
+        sort_keys=False,
     )
     config.comparisons = tuple(tuple(pair) for pair in comparisons)
     config.published = ConfigDict(

@@ -192,7 +192,7 @@ class Predictor:
     """Predicts whole parts of an experiment's data, "validation" or "test".
 
     The suite is one of the names given, or "" for the task as it is trained. "standard" is drawn
-    from the same keys as the task, every other suite from its own.
+    from the same keys as the task, every other suite from its own, `evaluation.suite_pairs` of it.
 
     Attributes:
       confusable: int32 [K], for each class the one that near foils take; see `suites.Pool`.
@@ -230,7 +230,9 @@ class Predictor:
         Raises:
           UserError: the suite needs another data set, which is not there.
         """
-        return self._predict(params, *self._drawn(part, suite, stream))
+        whole = suite in ("", "standard")
+        num_pairs = 0 if whole else self.experiment.config.evaluation.suite_pairs
+        return self._predict(params, *self._drawn(part, suite, stream), num_pairs)
 
     def pairs(
         self, part: str, rows: Sequence[int], suite: str = "", stream: str = ""

@@ -17,6 +17,7 @@ import jax
 
 from multimodal_vit import evaluate
 from multimodal_vit.errors import DivergedError, UserError
+from multimodal_vit.suites import choose_suites
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import Display, duration, end_time
@@ -145,7 +146,9 @@ class _Loop:
         self.progress = progress
         self.slow_hint = slow_hint
         self.on_validation: Callable[[int, dict[str, Any]], None] = lambda step, values: None
-        self.predict = experiment.predictor()
+        names = experiment.config.evaluation.suites_in_training
+        self.suites = choose_suites(names, experiment.task)
+        self.predict = experiment.predictor(self.suites)
         self.train_steps = make_train_steps(experiment.train_step())
         self.seconds_before = progress.train_seconds
         self.began = self.timed_until = time.monotonic()
@@ -246,6 +249,9 @@ class _Loop:
     def _validate(self, state: TrainState, step: int) -> None:
         values = evaluate.metrics(self.predict(state.params, "validation"))
         self._check_finite(values["loss"], f"validation loss at step {step}")
+        for name, suite in self.suites.items():
+            answers = self.predict(state.params, "validation", name)
+            values[f"suites.{name}"] = evaluate.suite_share(suite, answers)
         samples = self.experiment.samples_seen(step)
         self.writer.write("validation", step, samples, values)
         gained = values["loss"] < self.progress.best_loss

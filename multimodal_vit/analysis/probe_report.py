@@ -1,0 +1,231 @@
+"""What the models of a study use: tables and figures of suites, references and checks."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+
+from multimodal_vit.analysis.figures import sample_sheet, short_number
+from multimodal_vit.analysis.statistics import Summary
+from multimodal_vit.analysis.study_figures import by_data, styles
+from multimodal_vit.analysis.study_results import ConditionResults
+from multimodal_vit.analysis.tables import REFERRED
+from multimodal_vit.suites import CHECKS, suites_for
+
+MakeFigure = Callable[[str, Callable[[], Figure], str], Any]
+
+READERS = {
+    "text_only": "reads the text alone",
+    "label_set": "compares which classes occur",
+    "label_multiset": "compares which classes occur and how often, not where",
+}
+
+
+def probe_section(conditions: Sequence[ConditionResults], figure: MakeFigure) -> dict[str, Any]:
+    """What the page says about probes; parts that no run was asked are empty.
+
+    Args:
+      conditions: of the study.
+      figure: draws a figure for the page, from a name, a function and a caption.
+    """
+    calibrated = [c for c in conditions if c.probed("suites", "standard", "reliability")]
+    followed = [c for c in conditions if c.config.evaluation.suites_in_training]
+    return {
+        "suites": _suites(conditions),
+        "referred": _referred(conditions),
+        "checks": _checks(conditions),
+        "reliability": figure(
+            "reliability",
+            lambda: reliability(calibrated),
+            "Of the answers with a certainty, the share that is right, on the standard suite "
+            "(mean over seeds); on the dotted line a model knows how sure it may be. ECE: the mean "
+            "distance from it.",
+        )
+        if calibrated
+        else None,
+        "in_training": figure(
+            "suites_in_training",
+            lambda: in_training(followed),
+            "Suites over training, on the validation split: of foils the share that is rejected, "
+            "else of right answers. Mean over seeds; the band from the lowest to the highest.",
+        )
+        if followed
+        else None,
+        "failures": [
+            figure(
+                f"failures_{c.name}",
+                lambda c=c: failures(c),
+                f"{c.name}, seed {c.runs[0].config.seed}: pairs that fail the checks, before and "
+                "after the change. Below each whether its text is true, and the model's answer.",
+            )
+            for c in conditions
+            if c.runs[0].workdir.evidence()
+        ],
+    }
+
+
+def _suites(conditions: Sequence[ConditionResults]) -> list[dict[str, Any]]:
+    """A row for each suite that all runs of some condition were asked."""
+    known = {name: s for c in conditions for name, s in suites_for(c.task).items()}
+    shares = {c.name: c.suites() for c in conditions}
+    names = [name for name in known if any(name in found for found in shares.values())]
+    return [
+        {
+            "name": name,
+            "about": known[name].about,
+            "foil": known[name].foil,
+            "shares": {
+                c: Summary.of(found[name]) if name in found else None for c, found in shares.items()
+            },
+        }
+        for name in names
+    ]
+
+
+def _referred(conditions: Sequence[ConditionResults]) -> dict[str, Any]:
+    """Models and references in one table: a row each, a column for each telling suite."""
+    shares = {c.name: c.suites() for c in conditions}
+    columns = [name for name in REFERRED if any(name in found for found in shares.values())]
+    references = [r["references"] for c in conditions for r in c.results if r.get("references")]
+    if not references:
+        return {}
+    exact = [r["expected"] for c in conditions for r in c.results if r.get("expected")]
+    readers = dict.fromkeys(
+        reader for found in references for asked in found.values() for reader in asked
+    )
+    rows = []
+    for reader in readers:
+        at = {
+            name: [f[name][reader] for f in references if reader in f.get(name, {})]
+            for name in columns
+        }
+        values = {name: float(np.mean(found)) if found else None for name, found in at.items()}
+        about = READERS.get(reader) or f"reads {reader.removeprefix('quadrants_')} of the positions"
+        known = [e[reader] for e in exact if reader in e]
+        rows.append({"about": about, "values": values, "exact": np.mean(known) if known else None})
+    models = {
+        c.name: {
+            name: Summary.of(shares[c.name][name]) if name in shares[c.name] else None
+            for name in columns
+        }
+        for c in conditions
+    }
+    return {"columns": columns, "models": models, "readers": rows}
+
+
+def _checks(conditions: Sequence[ConditionResults]) -> list[dict[str, Any]]:
+    """A row for each check that all runs of some condition were asked."""
+    about = {name: (check.kind, check.about) for name, check in CHECKS.items()}
+    about["consistent"] = (
+        "consistency",
+        "of what is called true, the class outputs see other classes than the text names",
+    )
+    rates = {
+        c.name: {name: c.probed("checks", name, "failure_rate") for name in about}
+        for c in conditions
+    }
+    return [
+        {
+            "name": name,
+            "kind": kind,
+            "about": text,
+            "rates": {c: Summary.of(found[name]) if found[name] else None
+                      for c, found in rates.items()},
+        }
+        for name, (kind, text) in about.items()
+        if any(found[name] for found in rates.values())
+    ]  # fmt: skip
+
+
+def reliability(conditions: Sequence[ConditionResults]) -> Figure:
+    """Reliability diagrams (Guo et al. 2017), a panel for each data set."""
+    groups = by_data(conditions)
+    figure = Figure(figsize=(4.8 * len(groups), 4.4), layout="constrained")
+    panels = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
+    for axes, (data, members) in zip(panels, groups.items(), strict=True):
+        axes.set_title(data)
+        axes.plot([0.5, 1], [0.5, 1], color="0.5", linewidth=0.9, linestyle=(0, (1, 3)))
+        for (colour, line, marker), condition in zip(styles(), members, strict=False):
+            bins = condition.probed("suites", "standard", "reliability")
+            count, sums = 0, [0, 0]
+            for found in bins:
+                n = np.array(found["count"])
+                parts = [np.array(found[name], float) for name in ("certainty", "right")]
+                sums = [
+                    s + np.where(n > 0, n * np.nan_to_num(x), 0)
+                    for s, x in zip(sums, parts, strict=True)
+                ]
+                count = count + n
+            enough = count >= 20
+            ece = np.mean(condition.probed("suites", "standard", "ece"))
+            axes.plot(
+                sums[0][enough] / count[enough], sums[1][enough] / count[enough], line,
+                color=colour, marker=marker, markersize=4,
+                label=f"{condition.name} (ECE {100 * ece:.1f} %)",
+            )  # fmt: skip
+        axes.set_xlabel("certainty of the answer")
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.legend(fontsize=8, frameon=False, loc="upper left")
+    panels[0].set_ylabel("share that is right")
+    panels[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    return figure
+
+
+def in_training(conditions: Sequence[ConditionResults]) -> Figure:
+    """Suites over training: a row for each suite, a column for each data set."""
+    groups = by_data(conditions)
+    names = list(
+        dict.fromkeys(n for c in conditions for n in c.config.evaluation.suites_in_training)
+    )
+    figure = Figure(figsize=(5.6 * len(groups), 3.3 * len(names) + 0.4), layout="constrained")
+    panels = figure.subplots(len(names), len(groups), squeeze=False, sharex="col", sharey="row")
+    for column, (data, members) in enumerate(groups.items()):
+        panels[0, column].set_title(data)
+        for row, name in enumerate(names):
+            axes = panels[row, column]
+            for (colour, line, marker), condition in zip(styles(), members, strict=False):
+                if name not in condition.config.evaluation.suites_in_training:
+                    continue
+                samples, values = condition.curve("validation", f"suites.{name}")
+                axes.plot(
+                    samples, np.nanmean(values, axis=0), line, color=colour, marker=marker,
+                    markersize=4, linewidth=1.8, label=condition.name,
+                )  # fmt: skip
+                axes.fill_between(
+                    samples, np.nanmin(values, axis=0), np.nanmax(values, axis=0),
+                    color=colour, alpha=0.2, linewidth=0,
+                )  # fmt: skip
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            if column == 0:
+                axes.set_ylabel(name)
+            if row == 0:
+                axes.legend(fontsize=8, frameon=False)
+        panels[-1, column].set_xlabel("training pairs seen")
+        panels[-1, column].xaxis.set_major_formatter(FuncFormatter(lambda x, _: short_number(x)))
+        panels[-1, column].set_xlim(left=0)
+    return figure
+
+
+def failures(condition: ConditionResults) -> Figure:
+    """Up to two failed pairs of every check, before and after its change."""
+    evidence = condition.runs[0].workdir.evidence()
+    shown: dict[str, list[np.ndarray]] = {"image": [], "words": [], "labels": []}
+    notes = []
+    for check in [*CHECKS, "consistent"]:
+        for i in range(2):
+            for when in ("before", "after"):
+                place = f"{check}/{when}"
+                if f"{place}/image" not in evidence or i >= len(evidence[f"{place}/image"]):
+                    continue
+                for name, arrays in shown.items():
+                    arrays.append(evidence[f"{place}/{name}"][i])
+                p = float(evidence[f"{place}/probability"][i])
+                says = f"model: {'true' if p > 0.5 else 'false'}, p = {max(p, 1 - p):.3f}"
+                both = f"{check}/before/image" in evidence
+                notes.append(f"{check}{', ' + when if both else ''}\n{says}")
+    return sample_sheet(
+        np.stack(shown["image"]), np.stack(shown["words"]), np.stack(shown["labels"]),
+        condition.task.grid, condition.class_names, notes=notes,
+    )  # fmt: skip
