@@ -12,8 +12,6 @@ from ml_collections import ConfigDict
 
 from multimodal_vit.config import from_file
 
-SUITES = ("standard", "single_foil", "order_foil", "swap_adjacent")
-
 
 def get_config(name: str = "thesis") -> ConfigDict:
     config = from_file(f"{Path(__file__).with_name('study_table41.py')}:{name}")
@@ -21,5 +19,4 @@ def get_config(name: str = "thesis") -> ConfigDict:
     config.published, config.published_source = ConfigDict(), ""  # of another law
     for condition in config.conditions.values():
         condition.task.corruption = "mixed"
-        condition.evaluation.suites = SUITES
     return config

@@ -122,6 +122,8 @@ def keep_probes(workdir: Workdir, probed: Probed) -> dict[str, Any]:
         for name, values in probed.results.items():
             if name != "test":
                 results[name] = results.get(name, {}) | values
+        for name in results["suites"].keys() & results["skipped"].keys():  # asked at last
+            del results["skipped"][name]
         workdir.save_results(results)
     return results
 

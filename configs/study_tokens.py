@@ -1,0 +1,39 @@
+"""When does reading order appear, and on what does it depend?
+
+Small models with 4, 16, 49 and 196 image tokens, with and without convolutions before the patches,
+trained on the published law or with half of the false texts permuted. The share of order foils
+that they reject is followed through training: docs/probes.md.
+
+    python -m multimodal_vit.main --mode=study --config=configs/study_tokens.py
+"""
+
+from ml_collections import ConfigDict
+
+from multimodal_vit.config import preset
+from multimodal_vit.study import cross, study
+
+RAW = {f"raw{n}": (0, patch) for n, patch in ((4, 28), (16, 14), (49, 8), (196, 4))}
+CONV = {f"conv{n}": shape for n, shape in ((4, (2, 7)), (16, (1, 7)), (49, (2, 2)), (196, (2, 1)))}
+
+
+def get_config() -> ConfigDict:
+    base = preset("small")
+    base.model.embedding_dim = 64
+    base.model.num_encoder_layers = 2
+    base.model.mlp_dim = 256
+    base.train.epochs_per_validation = 1
+    base.train.patience = 0
+    base.evaluation.suites_in_training = ("order_foil",)
+    images = {
+        name: {"model.num_conv_layers": layers, "model.patch_size": patch}
+        for name, (layers, patch) in (RAW | CONV).items()
+    }
+    laws = {"published": {}, "mixed": {"task.corruption": "mixed"}}
+    config = study(
+        "When does reading order appear, by the number of image tokens?",
+        cross(base, image=images, law=laws),
+    )
+    config.num_seeds = 1
+    for condition in config.conditions.values():
+        condition.evaluation.suites = ("standard", "order_foil")
+    return config
