@@ -1,15 +1,19 @@
 """What the modes of the command line do: train, evaluate, sample."""
 
 import contextlib
+import platform
 import signal
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 from rich.console import Console
 
 from multimodal_vit.analysis import figures, report, tables
+from multimodal_vit.data import default_cache_directory
 from multimodal_vit.errors import UserError
 from multimodal_vit.models import parameter_count
 from multimodal_vit.probe import probe
@@ -24,6 +28,24 @@ from multimodal_vit.train.writer import read_metrics
 from multimodal_vit.workdir import METRICS, PREDICTIONS, SAMPLES, Workdir
 
 SHEET_EXAMPLES = 16
+MAX_CACHE_BYTES = 2**30  # of compiled programs; the longest unused go first
+
+
+def keep_compiled_programs() -> None:
+    """Keeps compiled programs in the cache folder, so that a second start begins at once.
+
+    Nothing is changed where JAX was told already (JAX_COMPILATION_CACHE_DIR; empty: not at all).
+    The folder is the processor's own: hosts that share a home may differ in their instructions.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        info = Path("/proc/cpuinfo")
+        flags = {line for line in info.read_text().splitlines() if line.startswith("flags")} if (
+            info.exists()
+        ) else {platform.processor()}  # fmt: skip
+        kind = zlib.crc32("".join(sorted(flags)).encode())
+        folder = default_cache_directory() / "programs" / f"{platform.machine()}-{kind:08x}"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_compilation_cache_max_size", MAX_CACHE_BYTES)
 
 
 def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint: str = "") -> int:

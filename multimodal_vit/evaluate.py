@@ -74,14 +74,15 @@ class Predictions:
             ) from error
 
 
-STEPS_AT_ONCE = 10  # batches that one call of the program answers
+STEPS_AT_ONCE = 10  # batches that are drawn and answered in one call
+_KEPT = ("match", "classes", "chosen", "labels", "weight")  # of a batch, beside its words
 
 
 class Predict:
     """Shows the images of a split as base images, `num_passes` times.
 
     The pairs depend on the key, the pool, the batch size and the suite alone, so that every model
-    answers the same ones. All suites are one program: the model is compiled once.
+    answers the same ones.
     """
 
     def __init__(
@@ -96,44 +97,30 @@ class Predict:
         suites: Sequence[Suite] = (AS_TRAINED,),
     ) -> None:
         self.batch_size, self.num_passes = batch_size, num_passes
-        over_examples = NamedSharding(mesh, P("data"))
+        over_examples = NamedSharding(mesh, P(None, "data"))
 
-        def order_of(pool: Pool, key: jax.Array) -> jax.Array:
-            return sampler.epoch_order(named_key(key, "order"), len(pool.labels), batch_size)
+        def draw(pool: Pool, key: jax.Array, which: jax.Array, start: jax.Array) -> Batch:
+            order = sampler.epoch_order(named_key(key, "order"), len(pool.labels), batch_size)
 
-        def draw(
-            order: jax.Array, pool: Pool, key: jax.Array, which: jax.Array, i: jax.Array
-        ) -> Batch:
-            base, weight = sampler.base_images(order, i, batch_size, len(pool.labels))
-            batch_key = jax.random.fold_in(named_key(key, "batch"), i)
-            draws = [functools.partial(suite.draw, batch_key, task=task) for suite in suites]
-            batch = jax.lax.switch(which, draws, pool, base, weight)
-            return jax.lax.with_sharding_constraint(batch, over_examples)
+            def step(i: jax.Array) -> Batch:
+                base, weight = sampler.base_images(order, i, batch_size, len(pool.labels))
+                batch_key = jax.random.fold_in(named_key(key, "batch"), i)
+                draws = [functools.partial(suite.draw, batch_key, task=task) for suite in suites]
+                return jax.lax.switch(which, draws, pool, base, weight)
 
-        def answer(
-            params: Any, pool: Pool, key: jax.Array, which: jax.Array, start: jax.Array
-        ) -> dict[str, jax.Array]:
-            order = order_of(pool, key)
+            batches = jax.lax.map(step, start + jnp.arange(STEPS_AT_ONCE))
+            return jax.lax.with_sharding_constraint(batches, over_examples)
 
-            def step(i: jax.Array) -> dict[str, jax.Array]:
-                batch = draw(order, pool, key, which, i)
+        def answer(params: Any, batches: Batch) -> dict[str, jax.Array]:
+            def step(batch: Batch) -> dict[str, jax.Array]:
                 logits, intermediates = model.apply({"params": params}, batch.inputs)
-                return {
-                    "logits": logits,
-                    "loss": OBJECTIVES[objective](logits, intermediates, batch),
-                    "match": batch.match,
-                    "classes": batch.classes,
-                    "words": batch.inputs["words"],
-                    "chosen": batch.chosen,
-                    "labels": batch.labels,
-                    "weight": batch.weight,
-                }
+                loss = OBJECTIVES[objective](logits, intermediates, batch)
+                return {"logits": logits, "loss": loss}
 
-            outputs = jax.lax.map(step, start + jnp.arange(STEPS_AT_ONCE))
-            return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), outputs)
+            return jax.lax.map(step, batches)
 
-        self._answer = jax.jit(answer)
-        self._draw = jax.jit(lambda pool, key, *at: draw(order_of(pool, key), pool, key, *at))
+        # Apart, so that the many suites are compiled once for all models.
+        self._draw, self._answer = jax.jit(draw), jax.jit(answer)
 
     def __call__(
         self, params: Any, pool: Pool, key: jax.Array, which: int = 0, num_pairs: int = 0
@@ -158,8 +145,17 @@ class Predict:
             for start in range(0, min(left, in_pass), STEPS_AT_ONCE):
                 # Steps after the last are filling, of weight 0.
                 count = min(STEPS_AT_ONCE, min(left, in_pass) - start) * self.batch_size
-                answers = jax.device_get(self._answer(params, pool, pass_key, which, start))
-                parts.append(jax.tree.map(lambda x, count=count: x[:count], answers))
+                batches = self._draw(pool, pass_key, which, start)
+                answers = self._answer(params, batches) | {
+                    "words": batches.inputs["words"],
+                    **{name: getattr(batches, name) for name in _KEPT},
+                }
+                parts.append(
+                    jax.tree.map(
+                        lambda x, count=count: x.reshape(-1, *x.shape[2:])[:count],
+                        jax.device_get(answers),
+                    )
+                )
             left = max(0, left - in_pass)
         arrays = jax.tree.map(lambda *x: np.concatenate(x), *parts)
         counts = arrays.pop("weight") > 0  # not the filling of the last batch
@@ -174,8 +170,10 @@ class Predict:
         for row in rows:
             which_pass, place = divmod(row, len(pool.labels))
             step, place = divmod(place, self.batch_size)
-            batch = self._draw(pool, jax.random.fold_in(key, which_pass), which, step)
-            found.append(jax.tree.map(lambda x, i=place: np.asarray(x[i : i + 1]), batch))
+            start = step // STEPS_AT_ONCE * STEPS_AT_ONCE  # as they were drawn before
+            batches = self._draw(pool, jax.random.fold_in(key, which_pass), which, start)
+            at = step - start, slice(place, place + 1)
+            found.append(jax.tree.map(lambda x, at=at: np.asarray(x[at]), batches))
         return found
 
 

@@ -79,6 +79,7 @@ def _run(argv: list[str]) -> int:
     from multimodal_vit import commands  # late: a mistake in the flags is answered at once
     from multimodal_vit.workdir import Workdir
 
+    commands.keep_compiled_programs()
     kind = config.get("kind", "experiment") if config is not None else "experiment"
     if kind != (values.mode if values.mode in ("study", "search") else "experiment"):
         mode, article = ("train", "an") if kind == "experiment" else (kind, "a")

@@ -12,7 +12,16 @@ from multimodal_vit.data import digits, download, idx, prepared
 from multimodal_vit.data.image_set import ImageSet, Splits, split
 from multimodal_vit.errors import UserError
 
-__all__ = ["SOURCES", "ImageSet", "Splits", "data_directory", "load_local", "load_splits", "split"]
+__all__ = [
+    "SOURCES",
+    "ImageSet",
+    "Splits",
+    "data_directory",
+    "default_cache_directory",
+    "load_local",
+    "load_splits",
+    "split",
+]
 
 
 def automatic(name: str, directory: Path, cache_directory: Path) -> Splits:
