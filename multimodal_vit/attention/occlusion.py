@@ -57,8 +57,11 @@ def occluded_logits(
     Returns:
       [B, M].
     """
-    hide = lambda mask: logit(jnp.where(mask[..., None], 0, image).astype(image.dtype))  # noqa: E731
-    return jax.lax.map(hide, masks).T
+
+    def hidden(mask: jax.Array) -> jax.Array:
+        return logit(jnp.where(mask[..., None], 0, image).astype(image.dtype))  # (B,)
+
+    return jax.lax.map(hidden, masks).T
 
 
 def wrong_against_right(change: np.ndarray, replaced: np.ndarray) -> dict[str, np.ndarray]:
