@@ -88,7 +88,7 @@ def attention_probe(
     """Asks a model where it looks and what it uses, on pairs of the test split.
 
     Half of the pairs are true, in the others one word is wrong; a second set has two neighbouring
-    words swapped. They depend on the data, the grid and `config.evaluation.seed` alone.
+    words swapped. They depend on the data, the grid, their number and `config.evaluation.seed`.
 
     The numbers, by layer and head where not said otherwise; "intervals" are 95 %, of the pairs:
       num_pairs, match_accuracy: of the first set. chance: 1 / n.
@@ -137,7 +137,7 @@ def attention_probe(
         swaps = _draw(experiment, named_key(key, "swaps"), num_pairs // 2, swap_adjacent, 1.0)
         swapped = measure(params, swaps.inputs)
         numbers["occlusion"]["swap_adjacent"] = _effects_on_false_pairs(swapped, swaps)
-    example = _example(experiment, params, patches, named_key(key, "example"))
+    example = _example(experiment, params, patches, pairs)
     names = experiment.splits.test.class_names
     return AttentionResult(_plain(numbers), example, task.grid, names)
 
@@ -226,15 +226,14 @@ def _occlude(
 
 
 def _example(
-    experiment: Experiment, params: Any, patches: tuple[int, int], key: jax.Array
+    experiment: Experiment, params: Any, patches: tuple[int, int], pairs: Batch
 ) -> AttentionExample:
-    """Of a few grids the first with the most different classes, with a true and a false text."""
+    """Of a few false pairs the first with the most different classes, with its true text too."""
     model, task = experiment.model, experiment.task
-    drawn = _draw(experiment, key, 64, replace_one, 1.0)
-    different = [len(set(labels)) for labels in drawn.labels.tolist()]
-    i = int(np.argmax(different))
-    inputs = {name: array[[i, i]] for name, array in drawn.inputs.items()}
-    inputs["words"] = np.stack([drawn.labels[i], drawn.inputs["words"][i]])  # (2, n)
+    different = [len(set(labels)) for labels in pairs.labels[:100].tolist()]
+    i = int(np.where(pairs.match[:100], 0, different).argmax())
+    inputs = {name: array[[i, i]] for name, array in pairs.inputs.items()}
+    inputs["words"] = np.stack([pairs.labels[i], pairs.inputs["words"][i]])  # (2, n)
     windows = window_masks(task)  # (r', c', H, W)
 
     @jax.jit
@@ -248,7 +247,7 @@ def _example(
     n = task.num_positions
     return AttentionExample(
         image=inputs["image"][0],
-        labels=drawn.labels[i],
+        labels=pairs.labels[i],
         words=inputs["words"],
         maps=maps,
         patches=patches,
