@@ -144,6 +144,7 @@ def test_no_correlation_where_every_answer_is_right_or_every_share_the_same():
     shares = np.array([0.1, 0.2, 0.3])
     assert rank_correlation(np.ones(3), shares) is None
     assert rank_correlation(np.array([0.0, 1, 0]), np.full(3, 0.25)) is None
+    assert rank_correlation(np.array([0.0, 1, 0]), np.array([1, 1, 1 - 1e-7])) is None  # rounding
     assert rank_correlation(np.array([1.0]), np.array([0.1])) is None
     assert rank_correlation(np.array([0.0, 1, 2]), shares) == pytest.approx(1)
 

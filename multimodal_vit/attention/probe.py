@@ -134,7 +134,7 @@ def attention_probe(
         "swap_adjacent": None,
     }
     if task.num_positions > 2:  # else no word stays right
-        swaps = _draw(experiment, named_key(key, "swaps"), num_pairs // 2, swap_adjacent, 1.0)
+        swaps = _draw(experiment, named_key(key, "swaps"), -(-num_pairs // 2), swap_adjacent, 1.0)
         swapped = measure(params, swaps.inputs)
         numbers["occlusion"]["swap_adjacent"] = _effects_on_false_pairs(swapped, swaps)
     example = _example(experiment, params, patches, pairs)
@@ -311,8 +311,8 @@ def _agreement(found: _Measures) -> dict[str, Any]:
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Spearman's rank correlation of two [N]; None where either is constant."""
-    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
+    """Spearman's rank correlation of two [N]; None where either is constant, but for rounding."""
+    if len(a) < 2 or np.ptp(a) < 1e-6 or np.ptp(b) < 1e-6:
         return None
     return float(stats.spearmanr(a, b).statistic)
 
