@@ -8,6 +8,7 @@ import numpy as np
 from scipy import special
 
 from multimodal_vit import evaluate
+from multimodal_vit.attention.probe import attention_probe
 from multimodal_vit.errors import UserError
 from multimodal_vit.evaluate import Predictions
 from multimodal_vit.objective import match_logit
@@ -39,11 +40,11 @@ class Probed:
       results: "test", as `evaluate.metrics`; "suites", as `evaluate.suite_metrics`; "references",
         for each suite each reader's share of right answers, or of rejected foils; "skipped", why a
         suite was not asked, by its name; with everything also "checks", as
-        `evaluate.check_metrics`, and "expected", the readers' exact accuracies on the published
-        task.
+        `evaluate.check_metrics`, "expected", the readers' exact accuracies on the published task,
+        and "attention", as `attention_probe`, where the model has any.
       evidence: for pictures: failed pairs of each check, before and after its change:
         "<check>/before/image" uint8 [F, H, W, C], ".../words" and ".../labels" int32 [F, n] and
-        ".../probability" of "true" float32 [F].
+        ".../probability" of "true" float32 [F]. And "attention/…", an `AttentionExample`.
     """
 
     predictions: Predictions
@@ -54,13 +55,13 @@ class Probed:
 def probe(
     experiment: Experiment, params: Any, suites: Mapping[str, Suite], everything: bool
 ) -> Probed:
-    """Asks a model the test split, suites and, with `everything`, the checks.
+    """Asks a model the test split, suites and, with `everything`, the checks and its attention.
 
     Args:
       experiment: of the model.
       params: of the model.
       suites: by name.
-      everything: also the checks.
+      everything: also the checks and the attention.
     """
     predict = predictor(experiment, suites, everything)
     answers = predict(params, "test")
@@ -94,6 +95,10 @@ def probe(
         results["expected"] = expected(task, frequencies)
         results["checks"], failures = _check(experiment, params, predict)
         evidence |= failures
+        if (attention := attention_probe(experiment, params)) is not None:
+            results["attention"] = attention.numbers
+            example = attention.example.arrays()
+            evidence |= {f"attention/{name}": array for name, array in example.items()}
     return Probed(answers, results, evidence)
 
 

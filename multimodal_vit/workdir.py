@@ -8,7 +8,7 @@ samples.png      examples of the task
 curves.png       loss and accuracy over the run
 results.json     the outcome; present once the run is finished
 predictions.npz  its answers to the test pairs
-evidence.npz     failed checks, for pictures
+evidence.npz     failed checks and an example of attention, for pictures
 failed.json      why a run of a study has no outcome, where it diverged
 .lock            held by the process that trains here; it falls free when that process ends
 """

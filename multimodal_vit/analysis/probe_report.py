@@ -7,11 +7,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
+from multimodal_vit.analysis import attention_figures
 from multimodal_vit.analysis.figures import sample_sheet, short_number
 from multimodal_vit.analysis.statistics import Summary
 from multimodal_vit.analysis.study_figures import by_data, styles
 from multimodal_vit.analysis.study_results import ConditionResults
 from multimodal_vit.analysis.tables import REFERRED
+from multimodal_vit.attention.probe import AttentionExample, AttentionResult
 from multimodal_vit.suites import CHECKS, suites_for
 
 MakeFigure = Callable[[str, Callable[[], Figure], str], Any]
@@ -36,6 +38,15 @@ def probe_section(conditions: Sequence[ConditionResults], figure: MakeFigure) ->
         "suites": _suites(conditions),
         "referred": _referred(conditions),
         "checks": _checks(conditions),
+        "attention": _attention(conditions),
+        "attention_figures": {
+            c.name: [
+                figure(f"{name}_{c.name}", lambda draw=draw, shown=shown: draw(shown), text)
+                for name, (draw, text) in ATTENTION_FIGURES.items()
+            ]
+            for c in conditions
+            if (shown := _attention_of(c)) is not None
+        },
         "reliability": figure(
             "reliability",
             lambda: reliability(calibrated),
@@ -61,7 +72,7 @@ def probe_section(conditions: Sequence[ConditionResults], figure: MakeFigure) ->
                 "after the change. Below each whether its text is true, and the model's answer.",
             )
             for c in conditions
-            if c.runs[0].workdir.evidence()
+            if any(not name.startswith("attention/") for name in c.runs[0].workdir.evidence())
         ],
     }
 
@@ -137,6 +148,92 @@ def _checks(conditions: Sequence[ConditionResults]) -> list[dict[str, Any]]:
         for name, (kind, text) in about.items()
         if any(found[name] for found in rates.values())
     ]  # fmt: skip
+
+
+ATTENTION_FIGURES: dict[str, tuple[Callable[[AttentionResult], Figure], str]] = {
+    "true_and_false": (
+        attention_figures.true_and_false,
+        "One image with a true text and with one wrong word: what hiding parts of it does to "
+        "the answer, and the attention between words and image.",
+    ),
+    "own_shares": (
+        attention_figures.own_shares,
+        "Attention between word i and quadrant i, by layer and head, over 1,000 pairs.",
+    ),
+    "patch_to_word": (
+        lambda result: attention_figures.attention(result, "patch_to_word"),
+        "How much each part of the image looks at each word of its true text, by layer.",
+    ),
+    "word_to_patch": (
+        lambda result: attention_figures.attention(result, "word_to_patch"),
+        "Where each word of the true text looks in the image, by layer.",
+    ),
+    "word_to_patch_by_head": (
+        lambda result: attention_figures.attention(result, "word_to_patch", by_head=True),
+        "The same, by head, in the layer that looks at its own quadrants most.",
+    ),
+    "rollout": (
+        attention_figures.rollout_and_occlusion,
+        "Attention rollout from the class token, and what hiding quadrants and windows does.",
+    ),
+}
+
+
+def _attention_of(condition: ConditionResults) -> AttentionResult | None:
+    """The first run's attention, as far as it was asked and has any."""
+    begins, evidence = "attention/", condition.runs[0].workdir.evidence()
+    arrays = {n.removeprefix(begins): a for n, a in evidence.items() if n.startswith(begins)}
+    numbers = condition.results[0].get("attention")
+    if not arrays or not numbers:
+        return None
+    example = AttentionExample.of(arrays)
+    return AttentionResult(numbers, example, condition.task.grid, condition.class_names)
+
+
+def _attention(conditions: Sequence[ConditionResults]) -> list[dict[str, Any]]:
+    """Rows of numbers on attention and occlusion, for the conditions whose runs have them."""
+    found = {c.name: c.probed("attention") for c in conditions}
+    found = {name: runs for name, runs in found.items() if runs}
+    if not found:
+        return []
+    layers = max(len(run["own_word_share"]) for runs in found.values() for run in runs)
+
+    def share(name: str, layer: int) -> Callable[[dict[str, Any]], float | None]:
+        return lambda run: float(np.mean(run[name][layer])) if layer < len(run[name]) else None
+
+    def effect(kind: str) -> Callable[[dict[str, Any]], float | None]:
+        return lambda run: ((run["occlusion"][kind] or {}).get("logit") or {}).get("difference")
+
+    rows: list[tuple[str, bool, Callable[[dict[str, Any]], float | None]]] = []
+    for name, about in (
+        ("own_word_share", "from quadrant i to word i"),
+        ("own_quadrant_share", "from word i to quadrant i"),
+    ):
+        rows += [(f"attention {about}, layer {i + 1}", True, share(name, i)) for i in range(layers)]
+    rows += [
+        ("one wrong word: its quadrant hidden, less another (logit)", False, effect("single_foil")),
+        ("two words swapped: theirs hidden, less others (logit)", False, effect("swap_adjacent")),
+        (
+            "rank correlation of rollout with the effect of hiding, within a pair", False,
+            lambda run: run["rollout_occlusion"].get("within_pairs"),
+        ),
+    ]  # fmt: skip
+    chance = next(iter(found.values()))[0]["chance"]
+    table = []
+    for about, is_share, get in rows:
+        values = {name: [get(run) for run in runs] for name, runs in found.items()}
+        table.append(
+            {
+                "about": about,
+                "share": is_share,
+                "chance": chance if is_share else 0.0,
+                "values": {
+                    name: None if None in numbers else Summary.of(numbers)
+                    for name, numbers in values.items()
+                },
+            }
+        )
+    return table
 
 
 def reliability(conditions: Sequence[ConditionResults]) -> Figure:

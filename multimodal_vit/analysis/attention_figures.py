@@ -1,0 +1,344 @@
+"""Pictures of where a model looks and what it uses, drawn from an `AttentionResult`.
+
+Every function returns a `Figure` in matplotlib's current style (see `study_figures.themed`). Maps
+lie over the image in grey: no colour is no attention, or no effect.
+"""
+
+import textwrap
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.image import AxesImage
+from matplotlib.patches import Rectangle
+from matplotlib.text import Text
+from matplotlib.ticker import PercentFormatter
+
+from multimodal_vit.analysis.figures import BLUE, GREEN, ORANGE, RED, SKY
+from multimodal_vit.attention.maps import quadrant_overlap, shares
+from multimodal_vit.attention.probe import AttentionResult
+
+Direction = Literal["word_to_patch", "patch_to_word"]
+LABELS: dict[Direction, str] = {
+    "word_to_patch": "share of the word's attention to the image that falls on the patch",
+    "patch_to_word": "share of the patch's attention to the text that falls on the word",
+}
+OWN: dict[Direction, str] = {
+    "word_to_patch": "own_quadrant_share",
+    "patch_to_word": "own_word_share",
+}
+
+
+def _tint(*stops: tuple[float, str, float]) -> LinearSegmentedColormap:
+    """Colours by place, each with its alpha."""
+    return LinearSegmentedColormap.from_list(
+        "tint", [(place, (*to_rgb(colour), alpha)) for place, colour, alpha in stops]
+    )
+
+
+AMOUNT = _tint((0, ORANGE, 0), (1, ORANGE, 0.8))
+CHANGE = _tint((0, SKY, 0.85), (0.5, SKY, 0), (0.5, ORANGE, 0), (1, ORANGE, 0.85))
+
+
+def attention(result: AttentionResult, direction: Direction, by_head: bool = False) -> Figure:
+    """Draws the attention between each word of the true text and the image.
+
+    A column for each word, its own quadrant outlined. A row for each layer, the mean over heads,
+    or for each head of the layer that looks at its own most; beside it the own share of all pairs.
+
+    Args:
+      result: of a model.
+      direction: from words to patches or from patches to words.
+      by_head: whether the rows are heads.
+    """
+    maps, own = _maps(result, direction, 0), np.array(result.numbers[OWN[direction]])
+    chosen = _best_layer(result, direction)
+    if by_head:
+        rows, own, name = maps[chosen], own[chosen], "head"  # (heads, n, P), (heads,)
+    else:
+        rows, own, name = maps.mean(axis=1), own.mean(axis=1), "layer"  # (L, n, P), (L,)
+    words = [result.class_names[word] for word in result.example.words[0]]
+    ratio = _ratio(result)
+    side = min(1.8, 9.0 / len(words), 2.4 / ratio)  # the width of a panel in inches
+    figure = Figure(
+        figsize=(max(1.2 + side * len(words), 5.0), 1.1 + (side * ratio + 0.1) * len(rows)),
+        layout="compressed",
+    )
+    panels = figure.subplots(len(rows), len(words), squeeze=False)
+    limit = _limit(result, direction, rows)
+    for i, j in np.ndindex(panels.shape):
+        axes = panels[i, j]
+        picture = _overlay(axes, result, rows[i, j], limit)
+        _outline(axes, result, j)
+        if i == 0:
+            _name(axes, words[j], side, 10 if len(words) < 7 else 8)
+    for i, axes in enumerate(panels[:, 0]):
+        best = by_head and i == own.argmax()
+        axes.set_ylabel(
+            f"{name} {i + 1}{' ★' if best else ''}\nown {own[i]:.0%}", rotation=0, ha="right",
+            va="center", fontsize=10, fontweight="bold" if best else None, labelpad=8,
+        )  # fmt: skip
+    _colorbar(figure, picture, panels, LABELS[direction], percent=True, aspect=40)
+    return figure
+
+
+def own_shares(result: AttentionResult) -> Figure:
+    """The shares of attention between word i and quadrant i, by layer and head, as numbers."""
+    chance = result.numbers["chance"]
+    tables = [np.array(result.numbers[OWN[direction]]) for direction in OWN]
+    titles = ["from word i: share on quadrant i", "from quadrant i: share on word i"]
+    layers, heads = tables[0].shape
+    figure = Figure(
+        figsize=(max(2.4 + 1.5 * heads, 6.6), 1.5 + 0.48 * layers), layout="constrained"
+    )
+    panels = figure.subplots(1, 2, squeeze=False)
+    for axes, table, title in zip(panels[0], tables, titles, strict=True):
+        picture = axes.imshow(table, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+        for (i, j), value in np.ndenumerate(table):
+            axes.text(
+                j, i, f"{value:.0%}", ha="center", va="center", fontsize=10,
+                color="black" if value > 0.5 else "white",
+            )  # fmt: skip
+        axes.set_xticks(range(heads), [str(j + 1) for j in range(heads)])
+        axes.set_yticks(range(layers), [str(i + 1) for i in range(layers)])
+        axes.set_xlabel("head")
+        axes.set_title(title, fontsize=10)
+        axes.grid(visible=False)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+    panels[0, 0].set_ylabel("layer")
+    bar = figure.colorbar(picture, ax=panels, format=PercentFormatter(1.0, decimals=0))
+    bar.set_label(f"chance {chance:.0%}")
+    bar.ax.axhline(chance, color=RED, linewidth=2)
+    return figure
+
+
+def rollout_and_occlusion(result: AttentionResult) -> Figure:
+    """Where the class token's attention comes from, and what hiding parts of the image does.
+
+    Of the example's true text: attention rollout, the quadrants hidden one by one, and a window
+    that slides over the image. A blue part speaks for "true": without it the logit is lower.
+    """
+    example = result.example
+    figure = Figure(figsize=(10.8, 1.5 + min(3.0 * _ratio(result), 5.0)), layout="constrained")
+    panels = figure.subplots(1, 3, squeeze=False)[0]
+    mass = np.asarray(shares(example.maps.rollout[0]))  # (P,)
+    picture = _overlay(panels[0], result, mass, mass.max())
+    _quadrant_texts(panels[0], result, [f"{q:.0%}" for q in mass @ _overlap(result)])
+    _colorbar(
+        figure,
+        picture,
+        panels[:1],
+        "share of what comes from the image",
+        percent=True,
+    )
+    panels[0].set_title("attention rollout from the class token", fontsize=10)
+    for axes, change, title in (
+        (panels[1], example.quadrants[0].reshape(result.grid), "a quadrant hidden"),
+        (panels[2], example.windows[0], "a window hidden"),
+    ):
+        picture = _change(axes, result, change, np.abs(change).max())
+        axes.set_title(title, fontsize=10)
+        _colorbar(figure, picture, [axes], "change of the logit of “true”")
+    _quadrant_texts(panels[1], result, _signed(example.quadrants[0]))
+    text = ", ".join(result.class_names[word] for word in example.words[0])
+    figure.suptitle(
+        f"{textwrap.fill(text, 100)}\n{_answer(result, 0)}", fontsize=11,
+    )  # fmt: skip
+    return figure
+
+
+def true_and_false(result: AttentionResult) -> Figure:
+    """One image with a true text and with a text with one wrong word, side by side.
+
+    For each: the image, what hiding parts of it does, and the attention of the layer that looks at
+    its own most, from words to patches and from patches to words, the words in reading order.
+    """
+    example = result.example
+    side = min(2.5 * _ratio(result), 4.0)  # the height of a picture in inches
+    small = min(2.5 * _ratio(result) * result.grid[0] / result.grid[1], 4.0)  # of its maps
+    heights = (side + 0.45, small + 0.4 + 0.17 * result.grid[0])
+    figure = Figure(figsize=(10.8, sum(heights) + 0.6), layout="constrained")
+    limits = {d: _limit(result, d, np.stack([_best(result, d, k) for k in (0, 1)])) for d in OWN}
+    largest = np.abs(example.windows).max()
+    for k, half in enumerate(figure.subfigures(1, 2, wspace=0.04)):
+        _half(half, result, k, heights, limits, largest)
+    return figure
+
+
+def _half(
+    half: SubFigure,
+    result: AttentionResult,
+    k: int,
+    heights: tuple[float, float],
+    limits: dict[Direction, float],
+    largest: float,
+) -> None:
+    """Draws text `k` of the example."""
+    example = result.example
+    names = [result.class_names[word] for word in example.words[k]]
+    wrong = np.flatnonzero(example.words[k] != example.labels)
+    half.suptitle(
+        f"{textwrap.fill(', '.join(names), 52)}\n{_answer(result, k)}",
+        fontsize=11, color=RED if len(wrong) else BLUE,
+    )  # fmt: skip
+    blocks = half.subfigures(2, 2, height_ratios=heights)
+    image, occluded = blocks[0, 0].subplots(), blocks[0, 1].subplots()
+    _picture(image, result, grey=False)
+    for i in wrong:
+        _outline(image, result, i, RED)
+    is_wrong = [f"{names[i]} is {result.class_names[example.labels[i]]}" for i in wrong]
+    verdict = "false: " + ", ".join(is_wrong) if is_wrong else "true"
+    image.set_title("\n" + verdict, fontsize=8.5)
+    _change(occluded, result, example.windows[k], largest)
+    for i in wrong:
+        _outline(occluded, result, i, RED)
+    _quadrant_texts(occluded, result, _signed(example.quadrants[k]))
+    occluded.set_title(
+        "change of the logit: a quadrant hidden\n(number), a window (blue −, orange +)",
+        fontsize=8.5,
+    )
+    for block, direction, title in (
+        (blocks[1, 0], "word_to_patch", "from each word to the image"),
+        (blocks[1, 1], "patch_to_word", "from the image to each word"),
+    ):
+        layer = f"layer {_best_layer(result, direction) + 1}"
+        block.suptitle(
+            f"{title},\n{layer}; full colour: {_percent(limits[direction])}", fontsize=8.5
+        )
+        panels = block.subplots(*result.grid, squeeze=False).flat
+        for i, (axes, values) in enumerate(zip(panels, _best(result, direction, k), strict=True)):
+            _overlay(axes, result, values, limits[direction])
+            _outline(axes, result, i, RED if i in wrong else GREEN)
+            name = _name(axes, names[i], 2.4 / result.grid[1], 8)
+            if i in wrong:
+                name.set_color(RED)
+
+
+def _maps(result: AttentionResult, direction: Direction, k: int) -> np.ndarray:
+    """The maps of text `k`, [L, heads, n, P], as `LABELS` says."""
+    if direction == "word_to_patch":
+        return np.asarray(shares(result.example.maps.word_to_patch[k]))
+    return np.asarray(shares(result.example.maps.patch_to_word[k])).swapaxes(-1, -2)
+
+
+def _best_layer(result: AttentionResult, direction: Direction) -> int:
+    return int(np.mean(result.numbers[OWN[direction]], axis=1).argmax())
+
+
+def _best(result: AttentionResult, direction: Direction, k: int) -> np.ndarray:
+    """The mean over heads in the layer that looks at its own most, [n, P]."""
+    return _maps(result, direction, k)[_best_layer(result, direction)].mean(axis=0)
+
+
+def _limit(result: AttentionResult, direction: Direction, maps: np.ndarray) -> float:
+    """Where the colours end: no hot patch of many blanks the rest, even attention stays pale."""
+    choices = np.prod(result.grid if direction == "patch_to_word" else result.example.patches)
+    return min(1.0, max(2 / choices, float(np.quantile(maps, 0.995))))
+
+
+def _overlap(result: AttentionResult) -> np.ndarray:
+    return quadrant_overlap(result.example.patches, result.grid)
+
+
+def _answer(result: AttentionResult, k: int) -> str:
+    probability = result.example.probability[k]
+    return f"model: {'true' if probability > 0.5 else 'false'}, p(true) = {probability:.3f}"
+
+
+def _name(axes: Axes, name: str, inches: float, size: float) -> Text:
+    """Titles a panel, in lines that fit its width."""
+    letters = max(6, int(120 / size * inches))
+    return axes.set_title(
+        textwrap.fill(name, letters, break_long_words=False), fontsize=size, pad=2
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g}%" if share < 0.1 else f"{share:.0%}"
+
+
+def _signed(values: np.ndarray) -> list[str]:
+    decimals = 1 if np.abs(values).max() >= 1 else 2
+    return [f"{value:+.{decimals}f}".replace("-", "−") for value in values]
+
+
+def _ratio(result: AttentionResult) -> float:
+    """Height by width of the pasted image."""
+    height, width = result.example.image.shape[:2]
+    return height / width
+
+
+def _picture(axes: Axes, result: AttentionResult, grey: bool = True) -> None:
+    image = result.example.image
+    if grey or image.shape[-1] != 3:
+        image = image.mean(axis=-1)
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+
+
+def _over(axes: Axes, result: AttentionResult, values: np.ndarray, **style: object) -> AxesImage:
+    """Draws values [rows, columns], that tile the image evenly, over it."""
+    height, width = result.example.image.shape[:2]
+    _picture(axes, result)
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    return axes.imshow(values, extent=extent, interpolation="nearest", **style)
+
+
+def _overlay(
+    axes: Axes, result: AttentionResult, values: np.ndarray, limit: float | None
+) -> AxesImage:
+    """Draws amounts [P] over the image."""
+    shaped = values.reshape(result.example.patches)
+    return _over(axes, result, shaped, cmap=AMOUNT, vmin=0, vmax=limit)
+
+
+def _change(axes: Axes, result: AttentionResult, change: np.ndarray, largest: float) -> AxesImage:
+    """Draws changes of the logit [rows, columns] over the image."""
+    bound = max(float(largest), 1e-6)
+    return _over(axes, result, change, cmap=CHANGE, vmin=-bound, vmax=bound)
+
+
+def _corner(result: AttentionResult, i: int) -> tuple[float, float, float, float]:
+    """Left, top, width and height of quadrant i, in pixels of the image."""
+    height, width = np.array(result.example.image.shape[:2]) / result.grid
+    row, column = divmod(i, result.grid[1])
+    return column * width - 0.5, row * height - 0.5, width, height
+
+
+def _outline(axes: Axes, result: AttentionResult, i: int, colour: str = GREEN) -> None:
+    left, top, width, height = _corner(result, i)
+    axes.add_patch(
+        Rectangle((left, top), width, height, fill=False, edgecolor=colour, linewidth=1.6)
+    )
+
+
+def _quadrant_texts(axes: Axes, result: AttentionResult, texts: list[str]) -> None:
+    for i, text in enumerate(texts):
+        left, top, width, height = _corner(result, i)
+        axes.text(
+            left + 0.03 * width, top + 0.04 * height, text, va="top", fontsize=9, color="white",
+            bbox={"boxstyle": "round,pad=0.2", "facecolor": "black", "linewidth": 0, "alpha": 0.7},
+        )  # fmt: skip
+
+
+def _colorbar(
+    figure: Figure,
+    picture: AxesImage,
+    panels: object,
+    label: str,
+    percent: bool = False,
+    aspect: float = 25,
+) -> Colorbar:
+    style = {"format": PercentFormatter(1.0)} if percent else {}
+    bar = figure.colorbar(picture, ax=panels, location="bottom", shrink=0.8, aspect=aspect, **style)
+    bar.set_label(label, fontsize=9)
+    bar.ax.set_facecolor("black")  # what lies under the tints in most images
+    bar.ax.grid(visible=False)
+    return bar

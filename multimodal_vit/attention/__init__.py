@@ -1,0 +1,1 @@
+"""Where a trained model looks (`maps`), what it uses (`occlusion`), and both asked (`probe`)."""

@@ -1,0 +1,364 @@
+"""Asks a trained model where it looks and what it uses, on the same pairs for every model."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Self
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+from scipy import special, stats
+
+from multimodal_vit.attention.maps import (
+    AttentionMaps,
+    attention_maps,
+    own_quadrant_share,
+    own_word_share,
+    patch_grid,
+    quadrant_overlap,
+    shares,
+)
+from multimodal_vit.attention.occlusion import (
+    occluded_logits,
+    quadrant_masks,
+    window_masks,
+    wrong_against_right,
+)
+from multimodal_vit.models import MultimodalViT, example_inputs
+from multimodal_vit.objective import match_logit
+from multimodal_vit.sampler import Batch, Corruption, Task, named_key, sample_batch
+from multimodal_vit.suites import replace_one, swap_adjacent
+from multimodal_vit.train.experiment import Experiment
+
+MAX_WEIGHTS = 2**25  # attention weights that a device holds at a time, L·heads·T·T for each pair
+
+
+@dataclasses.dataclass(frozen=True)
+class AttentionExample:
+    """One image with two texts, and what a model makes of each; in host memory.
+
+    Attributes:
+      image: uint8 [H, W, C].
+      labels: int [n], what it shows.
+      words: int [2, n], the true text and one with one wrong word.
+      maps: of the two pairs, see `AttentionMaps`.
+      patches: rows and columns of the image tokens.
+      quadrants: change of the logit where a quadrant is hidden, float [2, n].
+      windows: the same for windows that slide over the image, float [2, r', c'].
+    """
+
+    image: np.ndarray
+    labels: np.ndarray
+    words: np.ndarray
+    maps: AttentionMaps
+    patches: tuple[int, int]
+    quadrants: np.ndarray
+    windows: np.ndarray
+
+    @property
+    def probability(self) -> np.ndarray:
+        """Of "the text is true", float [2]."""
+        return special.expit(self.maps.logit)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All of it as arrays by name."""
+        own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        maps = own.pop("maps")._asdict()
+        return {name: np.asarray(value) for name, value in (own | maps).items()}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> Self:
+        """The example whose `arrays` these are."""
+        own = dict(arrays)
+        maps = AttentionMaps(*(own.pop(name) for name in AttentionMaps._fields))
+        rows, columns = own.pop("patches").tolist()
+        return cls(maps=maps, patches=(rows, columns), **own)
+
+
+@dataclasses.dataclass(frozen=True)
+class AttentionResult:
+    """What `attention_probe` finds.
+
+    Attributes:
+      numbers: over many pairs, for JSON; see `attention_probe`.
+      example: for the figures.
+      grid: rows and columns of the task's grid.
+      class_names: the K names.
+    """
+
+    numbers: dict[str, Any]
+    example: AttentionExample
+    grid: tuple[int, int]
+    class_names: tuple[str, ...]
+
+
+def attention_probe(
+    experiment: Experiment, params: Any, num_pairs: int = 1000
+) -> AttentionResult | None:
+    """Asks a model where it looks and what it uses, on pairs of the test split.
+
+    Half of the pairs are true, in the others one word is wrong; a second set has two neighbouring
+    words swapped. They depend on the data, the grid, their number and `config.evaluation.seed`.
+
+    The numbers, by layer and head where not said otherwise; "intervals" are 95 %, of the pairs:
+      num_pairs, match_accuracy: of the first set. chance: 1 / n.
+      own_quadrant_share, own_quadrant_share_by_word: see the function; its mean over words, and
+        for each word. own_word_share: the other way. image_attention: the share of a word's
+        attention that falls on the image at all.
+      correlation: Spearman's, over pairs, of the own-quadrant share with the answer being right;
+        over "all" pairs and over those with a wrong word ("foils"), None where every answer is
+        right or every share the same. Where there is none, 95 % of such values lie within
+        ±"bound_all" and ±"bound_foils".
+      occlusion: the change of the true/false output where a quadrant is black. "true": of true
+        pairs, by quadrant, "logit" and "probability". "single_foil" and "swap_adjacent": of false
+        pairs, see `wrong_against_right`, for the "logit" and for the "probability"; None where no
+        quadrant has a right word. A model that compares which labels occur, and where not, shows
+        a difference in the first, and hardly any in the second.
+      rollout_occlusion: Spearman's correlation of the rollout mass that the class token has on a
+        quadrant with the size of the logit's change: "pooled" over pairs and quadrants, and
+        "within_pairs", the mean of the correlations over the n quadrants of a pair.
+
+    Args:
+      experiment: what the parameters were trained in.
+      params: of its model, on its mesh.
+      num_pairs: of the first set; the second is half as large.
+
+    Returns:
+      None for a model that returns no attention weights, or does not read both words and image.
+    """
+    model, task = experiment.model, experiment.task
+    patches = patch_grid(model, task)
+    if patches is None or not (per_pair := _num_weights(model, task, params)):
+        return None
+    overlap = quadrant_overlap(patches, task.grid)
+    devices = experiment.mesh.size
+    most = min(experiment.config.evaluation.batch_size, MAX_WEIGHTS * devices // per_pair)
+    measure = _make_measure(experiment, overlap, max(most // devices, 1) * devices)
+    key = named_key(jax.random.key(experiment.config.evaluation.seed), "attention")
+    pairs = _draw(experiment, named_key(key, "pairs"), num_pairs, replace_one, 0.5)
+    found = measure(params, pairs.inputs)
+    numbers = _attention_numbers(found, pairs) | {"rollout_occlusion": _agreement(found)}
+    numbers["occlusion"] = {
+        "true": _effects_on_true_pairs(found, pairs),
+        "single_foil": _effects_on_false_pairs(found, pairs),
+        "swap_adjacent": None,
+    }
+    if task.num_positions > 2:  # else no word stays right
+        swaps = _draw(experiment, named_key(key, "swaps"), -(-num_pairs // 2), swap_adjacent, 1.0)
+        swapped = measure(params, swaps.inputs)
+        numbers["occlusion"]["swap_adjacent"] = _effects_on_false_pairs(swapped, swaps)
+    example = _example(experiment, params, patches, pairs)
+    names = experiment.splits.test.class_names
+    return AttentionResult(_plain(numbers), example, task.grid, names)
+
+
+def _num_weights(model: MultimodalViT, task: Task, params: Any) -> int:
+    """The attention weights of one pair, L·heads·T·T; 0 where the model does not return them."""
+
+    def intermediates(params: Any) -> dict[str, Any]:
+        inputs = example_inputs(task)
+        return model.apply({"params": params}, inputs, return_attention=True)[1]
+
+    found = jax.eval_shape(intermediates, params)
+    if not {"words", "patches"} <= set(found.get("spans", {})):
+        return 0
+    return sum(layer.size for layer in found.get("attention_weights", []))
+
+
+def _draw(
+    experiment: Experiment, key: jax.Array, count: int, corruption: Corruption, false_rate: float
+) -> Batch:
+    """Some pairs of the test split, in host memory; its images are base images in turn."""
+    task = dataclasses.replace(experiment.task, false_rate=false_rate)
+    test = experiment.splits.test
+
+    @jax.jit
+    def draw(images: jax.Array, labels: jax.Array) -> Batch:
+        order = jax.random.permutation(named_key(key, "base"), len(labels))
+        base, weight = jnp.resize(order, count), jnp.ones(count)
+        batch_key = named_key(key, "batch")
+        return sample_batch(batch_key, images, labels, base, weight, task, corruption)
+
+    return jax.device_get(draw(test.images, test.labels))
+
+
+class _Measures(NamedTuple):
+    """What is measured of N pairs; `occluded` [N, n] are the logits with a quadrant hidden."""
+
+    logit: np.ndarray  # (N,)
+    own_quadrant: np.ndarray  # (N, L, heads, n)
+    own_word: np.ndarray  # (N, L, heads, n)
+    image_attention: np.ndarray  # (N, L, heads)
+    rollout: np.ndarray  # (N, n)
+    occluded: np.ndarray  # (N, n)
+
+
+def _make_measure(
+    experiment: Experiment, overlap: np.ndarray, batch_size: int
+) -> Callable[[Any, dict[str, np.ndarray]], _Measures]:
+    """Builds a function of parameters and inputs [N, …]; `batch_size` bounds the memory."""
+    model, num_classes = experiment.model, experiment.task.num_classes
+    over_examples = NamedSharding(experiment.mesh, P("data"))
+    masks = quadrant_masks(experiment.task)
+
+    @jax.jit
+    def one_batch(params: Any, inputs: dict[str, jax.Array]) -> _Measures:
+        maps = attention_maps(model, num_classes, params, inputs)
+        return _Measures(
+            logit=maps.logit,
+            own_quadrant=own_quadrant_share(maps.word_to_patch, overlap),
+            own_word=own_word_share(maps.patch_to_word, overlap),
+            image_attention=maps.word_to_patch.sum(axis=-1).mean(axis=-1),
+            rollout=shares(maps.rollout) @ overlap,
+            occluded=_occlude(model, num_classes, params, inputs, masks),
+        )
+
+    def measure(params: Any, inputs: dict[str, np.ndarray]) -> _Measures:
+        count = len(inputs["words"])
+        found = []
+        for start in range(0, count, batch_size):
+            rows = np.arange(start, start + batch_size) % count  # the last batch begins anew
+            batch = {name: array[rows] for name, array in inputs.items()}
+            found.append(jax.device_get(one_batch(params, jax.device_put(batch, over_examples))))
+        return jax.tree.map(lambda *x: np.concatenate(x)[:count], *found)
+
+    return measure
+
+
+def _occlude(
+    model: nn.Module, num_classes: int, params: Any, inputs: dict[str, jax.Array], masks: np.ndarray
+) -> jax.Array:
+    def logit(image: jax.Array) -> jax.Array:
+        logits, _ = model.apply({"params": params}, inputs | {"image": image})
+        return match_logit(logits, num_classes)
+
+    return occluded_logits(logit, inputs["image"], jnp.asarray(masks))
+
+
+def _example(
+    experiment: Experiment, params: Any, patches: tuple[int, int], pairs: Batch
+) -> AttentionExample:
+    """Of a few false pairs the first with the most different classes, with its true text too."""
+    model, task = experiment.model, experiment.task
+    different = [len(set(labels)) for labels in pairs.labels[:100].tolist()]
+    i = int(np.where(pairs.match[:100], 0, different).argmax())
+    inputs = {name: array[[i, i]] for name, array in pairs.inputs.items()}
+    inputs["words"] = np.stack([pairs.labels[i], pairs.inputs["words"][i]])  # (2, n)
+    windows = window_masks(task)  # (r', c', H, W)
+
+    @jax.jit
+    def ask(params: Any, inputs: dict[str, jax.Array]) -> tuple[AttentionMaps, jax.Array]:
+        masks = np.concatenate([quadrant_masks(task), windows.reshape(-1, *windows.shape[2:])])
+        maps = attention_maps(model, task.num_classes, params, inputs)
+        occluded = _occlude(model, task.num_classes, params, inputs, masks)
+        return maps, occluded - maps.logit[:, None]
+
+    maps, change = jax.device_get(ask(params, experiment.on_mesh(inputs)))
+    n = task.num_positions
+    return AttentionExample(
+        image=inputs["image"][0],
+        labels=pairs.labels[i],
+        words=inputs["words"],
+        maps=maps,
+        patches=patches,
+        quadrants=change[:, :n],
+        windows=change[:, n:].reshape(2, *windows.shape[:2]),
+    )
+
+
+def _attention_numbers(found: _Measures, pairs: Batch) -> dict[str, Any]:
+    share = found.own_quadrant.mean(axis=-1)  # (N, L, heads)
+    right = (found.logit > 0) == pairs.match
+    parts = {"all": np.full(len(right), True), "foils": ~pairs.match}
+    correlation: dict[str, Any] = {}
+    for name, part in parts.items():
+        correlate = functools.partial(rank_correlation, right[part].astype(float))
+        by_layer = np.moveaxis(share[part], 0, -1)  # (L, heads, M)
+        correlation[name] = [[correlate(head) for head in layer] for layer in by_layer]
+        # The variance of Spearman's coefficient under independence is 1 / (M - 1), ties or not.
+        correlation[f"bound_{name}"] = 1.96 / np.sqrt(max(part.sum() - 1, 1))
+    values = _means(
+        {
+            "match_accuracy": right,
+            "own_quadrant_share": share,
+            "own_quadrant_share_by_word": found.own_quadrant,
+            "own_word_share": found.own_word.mean(axis=-1),
+            "image_attention": found.image_attention,
+        }
+    )
+    return values | {"chance": 1 / pairs.replaced.shape[1], "correlation": correlation}
+
+
+def _changes(found: _Measures, part: np.ndarray) -> dict[str, np.ndarray]:
+    """Of the logit and of the probability of "true" where each quadrant is hidden, [M, n]."""
+    before, after = found.logit[part, None], found.occluded[part]
+    return {
+        "logit": after - before,
+        "probability": special.expit(after) - special.expit(before),
+    }
+
+
+def _effects_on_true_pairs(found: _Measures, pairs: Batch) -> dict[str, Any] | None:
+    return _means(_changes(found, pairs.match)) if pairs.match.any() else None
+
+
+def _effects_on_false_pairs(found: _Measures, pairs: Batch) -> dict[str, Any] | None:
+    compared = {
+        name: wrong_against_right(change, pairs.replaced[~pairs.match])
+        for name, change in _changes(found, ~pairs.match).items()
+    }
+    if not len(compared["logit"]["wrong"]):
+        return None
+    return {name: _means(values) for name, values in compared.items()}
+
+
+def _agreement(found: _Measures) -> dict[str, Any]:
+    """How far the attention's story and the occlusion's agree on what matters."""
+    size = np.abs(found.occluded - found.logit[:, None])  # (N, n)
+    pooled = rank_correlation(found.rollout.ravel(), size.ravel())
+    within = rank_correlations_of_rows(found.rollout, size)
+    return {"pooled": pooled} | (_means({"within_pairs": within}) if len(within) else {})
+
+
+def rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Spearman's rank correlation of two [N]; None where either is constant, but for rounding."""
+    if len(a) < 2 or np.ptp(a) < 1e-6 or np.ptp(b) < 1e-6:
+        return None
+    return float(stats.spearmanr(a, b).statistic)
+
+
+def rank_correlations_of_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation of each row of two [N, n]: [M], of the rows that have one."""
+    ranks = [stats.rankdata(x, axis=1) - (x.shape[1] + 1) / 2 for x in (a, b)]
+    norms = np.sqrt((ranks[0] ** 2).sum(axis=1) * (ranks[1] ** 2).sum(axis=1))
+    defined = norms > 0
+    return (ranks[0] * ranks[1]).sum(axis=1)[defined] / norms[defined]
+
+
+def _means(values: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The means over pairs of [N, …], "num_pairs" N, and 95 % "intervals" (Student's t)."""
+    count = len(next(iter(values.values())))
+    means, intervals = {}, {}
+    for name, array in values.items():
+        means[name] = array.mean(axis=0, dtype=np.float64)
+        spread = array.std(axis=0, ddof=1, dtype=np.float64) if count > 1 else 0 * means[name]
+        half = stats.t.ppf(0.975, max(count - 1, 1)) * spread / np.sqrt(count)
+        intervals[name] = np.stack([means[name] - half, means[name] + half], axis=-1)
+    return means | {"num_pairs": count, "intervals": intervals}
+
+
+def _plain(tree: Any) -> Any:
+    """The same for JSON: arrays as lists, six decimals, None for what is not finite."""
+    if isinstance(tree, dict):
+        return {name: _plain(value) for name, value in tree.items()}
+    if isinstance(tree, np.ndarray | np.generic):
+        return _plain(tree.tolist())
+    if isinstance(tree, list):
+        return [_plain(value) for value in tree]
+    if isinstance(tree, float):
+        return round(tree, 6) if np.isfinite(tree) else None
+    return tree
