@@ -12,8 +12,10 @@ from ml_collections import ConfigDict
 from multimodal_vit.config import preset
 from multimodal_vit.study import cross, study
 
-RAW = {f"raw{n}": (0, patch) for n, patch in ((4, 28), (16, 14), (49, 8), (196, 4))}
-CONV = {f"conv{n}": shape for n, shape in ((4, (2, 7)), (16, (1, 7)), (49, (2, 2)), (196, (2, 1)))}
+# Convolutions and the patches' side, by the number of image tokens.
+TOKENS = (4, 16, 49, 196)
+RAW = {4: (0, 28), 16: (0, 14), 49: (0, 8), 196: (0, 4)}
+CONV = {4: (2, 7), 16: (1, 7), 49: (2, 2), 196: (2, 1)}
 
 
 def get_config() -> ConfigDict:
@@ -21,12 +23,12 @@ def get_config() -> ConfigDict:
     base.model.embedding_dim = 64
     base.model.num_encoder_layers = 2
     base.model.mlp_dim = 256
-    base.train.epochs_per_validation = 1
     base.train.patience = 0
     base.evaluation.suites_in_training = ("order_foil",)
     images = {
         name: {"model.num_conv_layers": layers, "model.patch_size": patch}
-        for name, (layers, patch) in (RAW | CONV).items()
+        for n in TOKENS
+        for name, (layers, patch) in ((f"raw{n}", RAW[n]), (f"conv{n}", CONV[n]))
     }
     laws = {"published": {}, "mixed": {"task.corruption": "mixed"}}
     config = study(

@@ -12,6 +12,7 @@ import jax
 from ml_collections import ConfigDict
 from rich.console import Console
 
+from multimodal_vit import config as configuration
 from multimodal_vit.analysis import figures, report, tables
 from multimodal_vit.data import default_cache_directory
 from multimodal_vit.errors import UserError
@@ -100,8 +101,8 @@ def run_evaluate(
       workdir: its saved configuration is used.
       console: for the table; `evaluation.json` holds the same, and `results.json`, where the run is
         finished, the suites.
-      given: a configuration that must be the saved one; only its free fields (the data directory)
-        are taken from it.
+      given: a configuration that must be the saved one; only its free fields, such as the data
+        directory, are taken from it.
       suites: names of evaluation suites, or "all".
       command: the command line, for the report.
 
@@ -111,7 +112,8 @@ def run_evaluate(
     config = workdir.saved_config()
     if given is not None:
         workdir.check(given)
-        config.data.directory = given.data.directory
+        free = {name: configuration.fields(given)[name] for name in configuration.FREE_FIELDS}
+        config = configuration.changed(config, free)
     experiment = Experiment.create(config, for_training=False)
     chosen = choose_suites(suites, experiment.task)
     best_step, params = best_parameters(experiment, workdir)

@@ -71,7 +71,7 @@ def thesis() -> ConfigDict:
     config.evaluation.suites = ("single_foil", "order_foil")  # asked at the end of a run: suites
     config.evaluation.suite_pairs = 5_000  # of each suite but standard, in whole batches; 0: all
     config.evaluation.suites_in_training = ()  # asked at every validation: how they come about
-    config.evaluation.other_data = ""  # for a control: "" is mnist, and for mnist fashion_mnist
+    config.evaluation.other_data = ""  # a control: "" is fashion_mnist, and for it mnist
     return config
 
 

@@ -412,14 +412,18 @@ def trained(tmp_path_factory):
 
 def test_evaluate_runs_all_suites_and_keeps_them(trained, tmp_path):
     shutil.copytree(trained / "run", tmp_path / "run")
-    done = run_command("--mode=evaluate", "--workdir=run", "--suites=all", cwd=tmp_path)
+    nowhere = "--config.data.directory=nowhere"  # the digits need no data folder, the control does
+    config = f"--config={ROOT / 'configs' / 'digits_conv.py'}"
+    own = ["--config.train.num_samples=2824", "--config.model.embedding_dim=16"]
+    done = run_command(
+        "--mode=evaluate", "--workdir=run", "--suites=all", config, *own, nowhere, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     suites = results["suites"]
     assert set(suites) == set(suites_for(TASK)) - {"other_data_set"}
-    assert "of images of (28, 28, 1)" in results["skipped"]["other_data_set"] or (
-        "mnist" in results["skipped"]["other_data_set"]
-    )
+    assert "fashion_mnist" in results["skipped"]["other_data_set"]
+    assert "not asked: other_data_set" in done.stdout
     assert set(results["checks"]) == {*CHECKS, "consistent"}
     assert results["references"]["order_foil"]["label_multiset"] == 0
     assert results["references"]["standard"]["quadrants_4"] == 1

@@ -173,7 +173,7 @@ class Experiment:
         """
         name = self.config.evaluation.other_data
         if not name:
-            name = "fashion_mnist" if self.config.data.name == "mnist" else "mnist"
+            name = "mnist" if self.config.data.name == "fashion_mnist" else "fashion_mnist"
         source = self.config.data.source
         other = load_splits(
             "auto" if source == "digits" else source, name, self.config.data.directory
