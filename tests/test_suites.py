@@ -24,6 +24,7 @@ from multimodal_vit.suites import (
     suites_for,
     swap_adjacent,
 )
+from multimodal_vit.workdir import Workdir
 
 TASK = Task(grid=(2, 2), image_shape=(4, 4, 1), num_classes=10)
 B = 4096
@@ -398,43 +399,53 @@ def test_the_confusable_class_is_the_one_believed_most():
 # ---- the command ----
 
 
+CONFIG = [
+    f"--config={ROOT / 'configs' / 'digits_conv.py'}", "--config.train.num_samples=2824",
+    "--config.model.embedding_dim=16", "--config.evaluation.num_passes=1",
+]  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("suites")
-    done = run_command(
-        f"--config={ROOT / 'configs' / 'digits_conv.py'}", "--config.train.num_samples=2824",
-        "--config.model.embedding_dim=16", "--config.evaluation.num_passes=1", "--workdir=run",
-        cwd=folder,
-    )  # fmt: skip
+    done = run_command(*CONFIG, "--workdir=run", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder
 
 
-def test_evaluate_runs_all_suites_and_keeps_them(trained, tmp_path):
-    shutil.copytree(trained / "run", tmp_path / "run")
+@pytest.fixture(scope="module")
+def asked(trained, tmp_path_factory):
+    """A copy of the run, asked everything, and its results."""
+    folder = tmp_path_factory.mktemp("asked")
+    shutil.copytree(trained / "run", folder / "run")
     nowhere = "--config.data.directory=nowhere"  # the digits need no data folder, the control does
-    config = f"--config={ROOT / 'configs' / 'digits_conv.py'}"
-    own = ["--config.train.num_samples=2824", "--config.model.embedding_dim=16"]
     done = run_command(
-        "--mode=evaluate", "--workdir=run", "--suites=all", config, *own, nowhere, cwd=tmp_path
+        "--mode=evaluate", "--workdir=run", "--suites=all", *CONFIG, nowhere, cwd=folder
     )
     assert done.returncode == 0, done.stderr
-    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    results = json.loads((folder / "run" / "results.json").read_text())
+    for name in ("order_foil", "label_multiset", "small_shift", "not asked: other_data_set"):
+        assert name in done.stdout
+    return folder, results
+
+
+def test_evaluate_runs_all_suites_and_keeps_them(asked, tmp_path):
+    folder, results = asked
     suites = results["suites"]
     assert set(suites) == set(suites_for(TASK)) - {"other_data_set"}
     assert "fashion_mnist" in results["skipped"]["other_data_set"]
-    assert "not asked: other_data_set" in done.stdout
+    assert suites["standard"]["match_accuracy"] == results["test"]["match_accuracy"]
+    for name in ("single_foil", "order_foil", "near_foil", "swap_adjacent", "one_quadrant_1"):
+        assert suites[name]["rejection_rate"] == suites[name]["match_accuracy_false"]
+        low, high = suites[name]["intervals"]["rejection_rate"]
+        assert low <= suites[name]["rejection_rate"] <= high
+        assert sum(suites[name]["reliability"]["count"]) == suites[name]["num_pairs"]
+    assert "rejection_rate" not in suites["noisy"]
     assert set(results["checks"]) == {*CHECKS, "consistent"}
     assert results["references"]["order_foil"]["label_multiset"] == 0
     assert results["references"]["standard"]["quadrants_4"] == 1
     assert results["expected"]["label_multiset"] == pytest.approx(0.9975, abs=1e-3)
-    assert suites["standard"]["match_accuracy"] == results["test"]["match_accuracy"]
-    for name in ("single_foil", "order_foil", "swap_adjacent", "one_quadrant_1"):
-        assert suites[name]["rejection_rate"] == suites[name]["match_accuracy_false"]
-        low, high = suites[name]["intervals"]["rejection_rate"]
-        assert low <= suites[name]["rejection_rate"] <= high
-        assert name in done.stdout
-    assert "rejection_rate" not in suites["noisy"]
+    shutil.copytree(folder / "run", tmp_path / "run")
     again = run_command("--mode=evaluate", "--workdir=run", "--suites=order_foil", cwd=tmp_path)
     assert again.returncode == 0
     assert json.loads((tmp_path / "run" / "results.json").read_text()) == results
@@ -461,3 +472,42 @@ def test_an_unknown_suite_ends_in_one_line(trained):
     assert done.returncode == 2
     assert done.stderr.startswith("error: no suite 'order'; there are: all, standard")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_run_that_was_asked_everything_has_a_page_with_all_of_it(asked):
+    folder, _ = asked
+    page = (folder / "run" / "report.html").read_text()
+    for part in (
+        "reads 3 of the positions", "compares which classes occur and how often", "near_foil",
+        "swap_words_and_images", "Attention and occlusion", "Calibration", "Pictures: digits_conv",
+        "other classes than the text names",
+    ):  # fmt: skip
+        assert part in page, part
+    drawn = {path.stem for path in (folder / "run" / "figures").glob("*.png")}
+    assert {"reliability", "failures_digits_conv", "true_and_false_digits_conv"} <= drawn
+    assert "## What they use" in (folder / "run" / "report.md").read_text()
+
+
+def test_the_evidence_is_kept_for_pictures(asked):
+    folder, results = asked
+    evidence = Workdir(folder / "run").evidence()
+    failed = [name for name, check in results["checks"].items() if check.get("failures")]
+    assert failed
+    for name in failed:
+        count = len(results["checks"][name]["failures"])
+        assert evidence[f"{name}/after/image"].shape == (count, 56, 56, 1)
+        probability = evidence[f"{name}/after/probability"]
+        says = probability > 0.5
+        if name == "equal_grid":
+            match = (evidence[f"{name}/after/words"] == evidence[f"{name}/after/labels"]).all(
+                axis=1
+            )
+            assert (says != match).all()
+        elif name == "consistent":
+            assert says.all()
+        else:
+            assert (says != (evidence[f"{name}/before/probability"] > 0.5)).all() == (
+                name != "swap_words"
+            )
+    assert results["attention"]["num_pairs"] == 1000
+    assert "attention/image" in evidence

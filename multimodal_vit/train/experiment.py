@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
 from multimodal_vit import evaluate, sampler
-from multimodal_vit.data import ImageSet, Splits, load_splits
+from multimodal_vit.data import ImageSet, Splits, load_local, load_splits
 from multimodal_vit.errors import UserError
 from multimodal_vit.models import MultimodalViT, build_model
 from multimodal_vit.sampler import Task, named_key
@@ -174,10 +174,7 @@ class Experiment:
         name = self.config.evaluation.other_data
         if not name:
             name = "mnist" if self.config.data.name == "fashion_mnist" else "fashion_mnist"
-        source = self.config.data.source
-        other = load_splits(
-            "auto" if source == "digits" else source, name, self.config.data.directory
-        )
+        other = load_local(self.config.data.source, name, self.config.data.directory)
         shape, allowed = other.train.images.shape[1:], self.task.image_shape
         if shape != allowed or other.train.num_classes > self.task.num_classes:
             raise UserError(
