@@ -5,7 +5,6 @@ An experiment is a file in `configs/` with `get_config(preset)`; it starts from 
 """
 
 import importlib.util
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from multimodal_vit import data, models, objective, sampler, suites
-from multimodal_vit.errors import UserError, hint
+from multimodal_vit.errors import DamagedError, UserError, hint
+from multimodal_vit.files import read_json
 
 FORMAT_VERSION = 1
 
@@ -62,6 +62,7 @@ def thesis() -> ConfigDict:
     config.train.epochs_per_validation = 1
     config.train.patience = 3  # stop after as many validations without a lower loss; 0: never
     config.train.log_every_steps = 100
+    config.train.checkpoint_seconds = 300.0  # a checkpoint at least as often; 0: at every chance
 
     config.evaluation = ConfigDict()
     config.evaluation.batch_size = 256
@@ -213,6 +214,7 @@ def problems(config: ConfigDict) -> Iterator[str]:
         "model.mlp_dim": 1, "train.num_samples": 1, "train.batch_size": 1,
         "train.warmup_steps": 0, "train.weight_decay": 0, "train.gradient_clip": 0,
         "train.epochs_per_validation": 1, "train.patience": 0, "train.log_every_steps": 1,
+        "train.checkpoint_seconds": 0,
         "evaluation.batch_size": 1, "evaluation.num_passes": 1,
     }  # fmt: skip
     if not config.data.name:
@@ -312,15 +314,31 @@ def load(path: Path) -> ConfigDict:
       UserError: not such a file, or of another version.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         version, fields = content["format_version"], content["config"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
+    except (OSError, DamagedError, KeyError) as error:
+        raise DamagedError(
             f"{path} cannot be read as a saved configuration ({error}); a workdir holds the "
             "config.json that training wrote"
         ) from error
     if version != FORMAT_VERSION:
-        raise UserError(f"{path} has format version {version}; this program reads {FORMAT_VERSION}")
+        raise UserError(
+            f"{path} has format version {version}; this program reads {FORMAT_VERSION}. Use the "
+            "version of the program that wrote it, or another --workdir"
+        )
+    return from_json(fields, path)
+
+
+def from_json(fields: dict[str, Any], path: Path) -> ConfigDict:
+    """The configuration whose fields were saved; those that came later have their defaults.
+
+    Args:
+      fields: the part "config" of what `to_json` returns.
+      path: where they were read, to be named.
+
+    Raises:
+      UserError: not fields of a configuration.
+    """
     config = thesis()
     try:
         config.lock().update(fields)
@@ -332,8 +350,8 @@ def load(path: Path) -> ConfigDict:
     return config.unlock()
 
 
-# Where the data lies, and what is asked afterwards, does not change what is trained.
-FREE_FIELDS = ("data.directory", "evaluation.suites")
+# Where the data lies, what is asked afterwards and what is saved do not change what is trained.
+FREE_FIELDS = ("data.directory", "evaluation.suites", "train.checkpoint_seconds")
 
 
 def differences(saved: ConfigDict, given: ConfigDict) -> list[str]:

@@ -21,6 +21,7 @@ from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 
 from multimodal_vit.errors import UserError
+from multimodal_vit.interruption import Terminated, in_time
 
 MODES = ("train", "evaluate", "sample", "study", "search")
 
@@ -33,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv if argv is None else argv)
     try:
-        return _run(argv)
+        with in_time():
+            return _run(argv)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -44,6 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except Terminated:
+        print("Stopped. The same command continues.", file=sys.stderr)
+        return 0
 
 
 def _run(argv: list[str]) -> int:

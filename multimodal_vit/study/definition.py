@@ -5,7 +5,6 @@ A study is a file in `configs/` whose `get_config` returns what `study` returns.
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
 from multimodal_vit.errors import UserError
+from multimodal_vit.files import read_json
 from multimodal_vit.workdir import FOLDER_NAME, Workdir
 
 SUMMARY = "study.json"
@@ -123,7 +123,7 @@ def check_folder(config: ConfigDict, folder: Path) -> None:
         if (folder / name).exists():
             raise UserError(f"--workdir={folder} holds {what}; name a new folder for the study")
     path = folder / SUMMARY
-    known = json.loads(path.read_text(encoding="utf-8"))["name"] if path.exists() else config.name
+    known = read_json(path).get("name") if path.exists() else config.name
     if known != config.name:
         raise UserError(
             f"--workdir={folder} holds the study {known!r}, this one is {config.name!r}; name a "
