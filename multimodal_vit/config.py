@@ -6,7 +6,7 @@ An experiment is a file in `configs/` with `get_config(preset)`; it starts from 
 
 import importlib.util
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -197,8 +197,46 @@ def raise_all(found: list[str]) -> None:
         raise UserError("\n".join([f"{len(found)} mistakes in the configuration:", *found]))
 
 
+def _is_like(value: Any, default: Any) -> bool:
+    """Whether a value has the type of a field's default; a whole number is a number too."""
+    if isinstance(default, tuple):
+        return isinstance(value, (tuple, list))
+    if isinstance(default, float):
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is type(default)
+
+
+def type_problems(config: ConfigDict, like: ConfigDict, also: Sequence[str] = ()) -> Iterator[str]:
+    """Yields a line for every field that is missing, unknown, or of another type.
+
+    Args:
+      config: what is checked.
+      like: has the fields, with values of their types.
+      also: fields that may be there too, and groups with anything in them.
+    """
+    names = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+    found, known = fields(config), fields(like)
+    for field, default in known.items():
+        if field not in found:
+            yield f"{field} is missing; its default is {default!r}"
+        elif not _is_like(found[field], default):
+            kind = names.get(type(default), "a tuple of values")
+            yield f"{field}={found[field]!r} must be {kind}, such as {default!r}"
+    for field in found.keys() - known.keys():
+        if not any(field == name or field.startswith(name + ".") for name in also):
+            yield f"{field} is no field of a configuration{hint(field, known)}"
+
+
 def problems(config: ConfigDict) -> Iterator[str]:
     """Yields a line for every mistake: the field, its value, the rule, the way out."""
+    default = thesis()
+    yield from type_problems(config, default)
+    given = fields(config)
+    for field, value in fields(default).items():  # the rest is said of the fields that have values
+        if field in given and _is_like(given[field], value):
+            group, _, name = field.rpartition(".")
+            (default[group] if group else default)[name] = given[field]
+    config = default
     choices = {
         "data.source": data.SOURCES,
         "task.corruption": sampler.CORRUPTIONS,
@@ -217,8 +255,11 @@ def problems(config: ConfigDict) -> Iterator[str]:
         "train.checkpoint_seconds": 0,
         "evaluation.batch_size": 1, "evaluation.num_passes": 1,
     }  # fmt: skip
-    if not config.data.name:
+    name = config.data.name
+    if not name:
         yield "data.name is empty; name the folder of the data set, such as mnist"
+    elif Path(name).is_absolute() or ".." in Path(name).parts:
+        yield f"data.name={name!r} leaves the data folder; name a folder in it, such as mnist"
     for field, allowed in choices.items():
         value = _get(config, field)
         if value not in allowed:

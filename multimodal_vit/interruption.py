@@ -37,9 +37,7 @@ def in_time() -> Iterator[None]:
         while (byte := receiver.recv(1)) and byte[0] not in EXIT_CODES:
             pass
         if byte and not over.wait(SECONDS_TO_STOP):
-            os.write(
-                2, b"Stopped in time, without a last checkpoint. The same command continues.\n"
-            )
+            os.write(2, b"Stopped without a last checkpoint. The same command continues.\n")
             os._exit(EXIT_CODES[signal.Signals(byte[0])])
 
     def terminate(number: int, frame: object) -> None:

@@ -52,6 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
+    for argument in argv:
+        if argument.encode(errors="ignore").decode() != argument:
+            raise UserError(
+                f"the argument {ascii(argument)} is not UTF-8 text; rename the file or folder that "
+                "it names"
+            )
     values = flags.FlagValues()
     flags.DEFINE_enum("mode", "train", MODES, "What to do.", flag_values=values)
     flags.DEFINE_string(

@@ -113,6 +113,9 @@ def check(config: ConfigDict) -> None:
 
 def problems(config: ConfigDict) -> Iterator[str]:
     """Yields a line for every mistake in a search's configuration."""
+    if wrong := list(configuration.type_problems(config, search("", {}), ("conditions",))):
+        yield from wrong
+        return
     at_least = {"seed": 0, "num_seeds": 1, "num_trials": 1, "max_hours": 0, "max_attempts": 1}
     for field, least in at_least.items():
         if not config[field] >= least:

@@ -133,6 +133,10 @@ def check_folder(config: ConfigDict, folder: Path) -> None:
 
 def problems(config: ConfigDict) -> Iterator[str]:
     """Yields a line for every mistake in a study's configuration."""
+    free = ("conditions", "published")
+    if wrong := list(configuration.type_problems(config, study("", {}), free)):
+        yield from wrong
+        return
     if not config.conditions:
         yield "conditions is empty; name at least one experiment"
     for field, least in (("num_seeds", 1), ("first_seed", 0)):
@@ -143,7 +147,8 @@ def problems(config: ConfigDict) -> Iterator[str]:
             yield f"conditions: {name!r} names a folder; use letters, digits, - and _"
         for problem in configuration.problems(experiment):
             yield f"conditions.{name}.{problem}"
-    for pair in config.comparisons:
+    pairs = [pair if isinstance(pair, (tuple, list)) else (pair,) for pair in config.comparisons]
+    for pair in pairs:
         if len(pair) != 2 or pair[0] == pair[1]:
             yield f"comparisons: {tuple(pair)} must be two different conditions"
         elif all(name in config.conditions for name in pair):
@@ -154,7 +159,7 @@ def problems(config: ConfigDict) -> Iterator[str]:
                         f"comparisons: {pair[0]} and {pair[1]} differ in evaluation.{field} "
                         f"({first[field]} and {second[field]}), so they answer different pairs"
                     )
-    for name in {*itertools.chain(*config.comparisons), *config.published}:
+    for name in {*itertools.chain(*pairs), *config.published}:
         if name not in config.conditions:
             known = ", ".join(config.conditions)
             yield f"comparisons and published: {name!r} is no condition; there are: {known}"

@@ -115,9 +115,7 @@ class Checkpoints:
         """Is called by orbax when all files of a checkpoint lie in its temporary folder."""
         for folder in self.directory.glob(f"{self._saving}.orbax-checkpoint-tmp*"):
             files = sorted(path for path in folder.rglob("*") if path.is_file())
-            files.remove(
-                folder / "_CHECKPOINT_METADATA"
-            )  # orbax adds a time to it; nothing reads it
+            files.remove(folder / "_CHECKPOINT_METADATA")  # changes once more
             sums = {path.relative_to(folder).as_posix(): file_checksum(path) for path in files}
             write_json(folder / CHECKSUMS, {"format_version": FORMAT_VERSION, "files": sums})
 

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from multimodal_vit import config as configuration
 from multimodal_vit import evaluate, sampler
 from multimodal_vit.data import ImageSet, Splits, load_splits
+from multimodal_vit.errors import UserError
 from multimodal_vit.models import MultimodalViT, build_model
 from multimodal_vit.sampler import Task, named_key
 from multimodal_vit.suites import AS_TRAINED, Suite
@@ -66,7 +67,7 @@ class Experiment:
         if splits is None:
             splits = load_splits(config.data.source, config.data.name, config.data.directory)
         task = configuration.make_task(config, splits.train)
-        devices = jax.devices() if devices is None else devices
+        devices = available_devices() if devices is None else devices
         if not for_training:
             sizes = (config.train.batch_size, config.evaluation.batch_size)
             usable = [n for n in range(1, len(devices) + 1) if math.gcd(*sizes) % n == 0]
@@ -204,6 +205,23 @@ class Experiment:
             suites=list(known.values()),
         )
         return predict
+
+
+def available_devices() -> list[jax.Device]:
+    """All devices.
+
+    Raises:
+      UserError: there are none of the kind that was asked for.
+    """
+    try:
+        return jax.devices()
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"no device of the kind asked for with JAX_PLATFORMS={jax.config.jax_platforms!r} can "
+            f"be used ({reason}). Install what it needs (pip install 'multimodal_vit[cuda]' for a "
+            "GPU), make it visible (CUDA_VISIBLE_DEVICES), or set JAX_PLATFORMS=cpu"
+        ) from error
 
 
 def _total_steps(config: ConfigDict, num_images: int) -> int:

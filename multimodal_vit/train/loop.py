@@ -111,7 +111,7 @@ def train(
     display = display or Display()
     checkpoints = Checkpoints(workdir / "checkpoints")
     try:
-        state, progress, rows = _start(experiment, checkpoints, workdir, display.line)
+        state, progress, rows = resume(experiment, checkpoints, workdir, display.line)
         step = int(state.step)
         with MetricWriter(workdir, step, rows, display.line) as writer, display:
             display.begin(experiment.total_steps, experiment.config.train.batch_size, step)
@@ -125,7 +125,7 @@ def train(
         checkpoints.close()
 
 
-def _start(
+def resume(
     experiment: Experiment, checkpoints: Checkpoints, workdir: Path, say: Callable[[str], None]
 ) -> tuple[TrainState, Progress, list[dict[str, Any]] | None]:
     """The state, the progress and the metrics of the last good checkpoint, or of no steps yet."""
