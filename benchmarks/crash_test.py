@@ -93,11 +93,11 @@ class Life:
 class Subject:
     """A run, study or search in a workdir, started as often as it is killed."""
 
-    def __init__(self, kind: str, folder: Path, name: str) -> None:
+    def __init__(self, kind: str, folder: Path, name: str, epochs: int) -> None:
         self.kind, self.folder, self.workdir = kind, folder, folder / name
         self.lives = 0
         config = folder / f"{kind}.py"
-        config.write_text(EXPERIMENT.format(epochs=EPOCHS[kind], body=BODIES[kind]))
+        config.write_text(EXPERIMENT.format(epochs=epochs, body=BODIES[kind]))
         mode = {"run": "train"}.get(kind, kind)
         self.command = [
             sys.executable, "-m", "multimodal_vit.main", f"--mode={mode}", f"--config={config}",
@@ -109,7 +109,10 @@ class Subject:
         self.lives += 1
         said = self.folder / f"{self.workdir.name}-{self.lives}.log"
         cache = str(self.folder / "compilation_cache")  # compiled once: the same program each time
-        environment = {"JAX_COMPILATION_CACHE_DIR": cache} | os.environ
+        environment = {
+            "JAX_COMPILATION_CACHE_DIR": cache,
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        } | os.environ
         environment |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
         with said.open("w") as file:
             process = subprocess.Popen(
@@ -204,15 +207,24 @@ def _without_times(value: Any) -> Any:
     return [_without_times(v) for v in value] if isinstance(value, list) else value
 
 
-def kill_all(kind: str, kills: int, folder: Path, rng: random.Random) -> dict[str, Any]:
-    """Kills subjects of a kind so often, each until it is over, and compares them.
+def kill_all(
+    kind: str, moments: list[str], epochs: int, folder: Path, rng: random.Random
+) -> dict[str, Any]:
+    """Kills subjects of a kind at some moments, each until it is over, and compares them.
+
+    Args:
+      kind: "run", "study" or "search".
+      moments: of each kill.
+      epochs: of each run.
+      folder: for all workdirs.
+      rng: for the moments.
 
     Returns:
       By moment: "tried", "within" (it was seen afterwards that the kill fell there), "lost" (of a
       subject that differs in the end, or that went back behind a checkpoint), "seconds" (the
       longest stop).
     """
-    reference = Subject(kind, folder, f"{kind}-reference")
+    reference = Subject(kind, folder, f"{kind}-reference", epochs)
     began = time.monotonic()
     life = reference.start()
     if life.wait() != 0:
@@ -222,12 +234,11 @@ def kill_all(kind: str, kills: int, folder: Path, rng: random.Random) -> dict[st
     found: dict[str, Any] = collections.defaultdict(
         lambda: {"tried": 0, "within": 0, "lost": 0, "seconds": 0.0, "why": []}
     )
-    moments = [MOMENTS[kind][i % len(MOMENTS[kind])] for i in range(kills)]
-    rng.shuffle(moments)
+    moments = rng.sample(moments, len(moments))
     number = 0
     while moments:
         number += 1
-        subject = Subject(kind, folder, f"{kind}-{number}")
+        subject = Subject(kind, folder, f"{kind}-{number}", epochs)
         done: list[str] = []
         lost: list[str] = []
         while not subject.is_over():
@@ -289,6 +300,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="where the counts are written")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     parser.add_argument("--kinds", nargs="+", choices=list(BODIES), default=list(BODIES))
+    parser.add_argument("--moments", nargs="+", help="of the kills (default: all)")
+    parser.add_argument("--epochs", type=int, help="of each run (default: 20, 4 in studies)")
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
     shares = {"run": 3, "study": 1, "search": 1}
@@ -297,7 +310,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="crash-test-") as folder:
         for kind in arguments.kinds:
             kills = -(-arguments.kills * shares[kind] // total)
-            counts[kind] = kill_all(kind, kills, Path(folder), rng)
+            known = arguments.moments or MOMENTS[kind]
+            moments = [known[i % len(known)] for i in range(kills)]
+            epochs = arguments.epochs or EPOCHS[kind]
+            counts[kind] = kill_all(kind, moments, epochs, Path(folder), rng)
             if any(row["lost"] for row in counts[kind].values()):
                 kept = Path(tempfile.mkdtemp(prefix="crash-test-kept-"))
                 Path(folder).rename(kept / "lost")

@@ -1,0 +1,580 @@
+"""Faults: damaged files, a full disk, a process that is killed, numbers that are not finite."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import tracemalloc
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from conftest import ROOT, assert_trees_equal, command_environment
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from multimodal_vit import config as configuration
+from multimodal_vit.data import idx
+from multimodal_vit.errors import DamagedError, DivergedError, UserError
+from multimodal_vit.evaluate import Predictions
+from multimodal_vit.files import file_checksum, read_json, replacing, write_json
+from multimodal_vit.run import best_parameters, mend, run
+from multimodal_vit.train.checkpoint import CHECKSUMS, Checkpoints
+from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.train.loop import resume, train
+from multimodal_vit.train.progress import Display
+from multimodal_vit.train.step import MOST_SKIPPED_IN_A_ROW
+from multimodal_vit.train.writer import read_metrics
+from multimodal_vit.workdir import Workdir
+
+
+class Said(Display):
+    """Keeps what it is told."""
+
+    def __init__(self):
+        self.lines = []
+
+    def line(self, text):
+        self.lines.append(text)
+
+    def __str__(self):
+        return "\n".join(self.lines)
+
+
+def make(config, splits, **changes) -> Experiment:
+    config = configuration.changed(
+        config, {"train.num_samples": 4 * 88, "evaluation.suites": ()} | changes
+    )
+    return Experiment.create(config, splits, jax.devices()[:1])
+
+
+@pytest.fixture
+def experiment(tiny_config, tiny_splits) -> Experiment:
+    """Twelve steps, three an epoch."""
+    return make(tiny_config, tiny_splits)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Makes the folder of a finished run, once."""
+    made = []
+
+    def make_once(experiment):
+        if not made:
+            made.append(tmp_path_factory.mktemp("finished") / "run")
+            experiment.config.train.checkpoint_seconds = 0.0  # after each dispatch
+            run(experiment, Workdir(made[0]))
+        return made[0]
+
+    return make_once
+
+
+@pytest.fixture
+def workdir(experiment, finished, tmp_path) -> Workdir:
+    """A copy of the finished run, with the checkpoints of steps 10 and 12."""
+    shutil.copytree(finished(experiment), tmp_path / "run")
+    return Workdir(tmp_path / "run")
+
+
+# ---- checkpoints ----
+
+
+def some_file(folder, size=200):
+    return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size > size)
+
+
+def truncate(folder):
+    path = some_file(folder)
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def flip(folder):
+    path = some_file(folder)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+
+
+def change_progress(folder):
+    path = folder / "progress" / "metadata"
+    path.write_text(path.read_text().replace('"train_seconds": ', '"train_seconds": 9'))
+
+
+def half_delete(folder):
+    shutil.rmtree(folder / "state")
+
+
+def break_checksums(folder):
+    (folder / CHECKSUMS).write_text('{"files": {')
+
+
+def empty(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def make_foreign(folder):
+    """The checkpoint of a run with another seed, whole."""
+    path = folder / "progress" / "metadata"
+    content = json.loads(path.read_text())
+    content["config"]["seed"] = 7
+    path.write_text(json.dumps(content))
+    sums = read_json(folder / CHECKSUMS)
+    sums["files"]["progress/metadata"] = file_checksum(path)
+    write_json(folder / CHECKSUMS, sums)
+
+
+DAMAGES = (truncate, flip, change_progress, half_delete, break_checksums, empty, make_foreign)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda f: f.__name__)
+def test_a_damaged_checkpoint_is_named_and_set_aside_and_the_one_before_is_used(
+    damage, experiment, workdir
+):
+    damage(workdir.path / "checkpoints" / "12")
+    said = Said()
+    checkpoints = Checkpoints(workdir.path / "checkpoints")
+    state, _, rows = resume(experiment, checkpoints, workdir.path, said.line)
+    checkpoints.close()
+    assert int(state.step) == 10
+    assert max(row["step"] for row in rows) == 10
+    assert str(workdir.path / "checkpoints" / "12") in said.lines[0]
+    assert str(workdir.path / "damaged" / "checkpoint_12") in said.lines[0]
+    assert (workdir.path / "damaged" / "checkpoint_12").is_dir()
+    assert not (workdir.path / "checkpoints" / "12").exists()
+
+
+def test_a_run_with_a_damaged_checkpoint_ends_in_the_same_numbers(experiment, workdir, finished):
+    flip(workdir.path / "checkpoints" / "12")
+    workdir.results_path.unlink()
+    run(experiment, workdir)
+    whole = finished(experiment)
+    metrics = "metrics.jsonl"
+    assert (workdir.path / metrics).read_bytes() == (whole / metrics).read_bytes()
+    assert_trees_equal(
+        best_parameters(experiment, workdir), best_parameters(experiment, Workdir(whole))
+    )
+    results, expected = workdir.results(), Workdir(whole).results()
+    for name in ("test", "validation", "best_step", "metrics_sha256"):
+        assert results[name] == expected[name]
+
+
+def test_without_a_good_checkpoint_a_run_never_starts_from_zero(experiment, workdir):
+    for step in (10, 12):
+        flip(workdir.path / "checkpoints" / str(step))
+    for _ in range(2):  # nor at a second try
+        with pytest.raises(UserError, match="no good checkpoint.*put one back from a copy"):
+            train(experiment, workdir.path)
+    assert {p.name for p in (workdir.path / "damaged").iterdir()} == {
+        "checkpoint_10", "checkpoint_12",
+    }  # fmt: skip
+    shutil.rmtree(workdir.path / "damaged")
+    with pytest.raises(UserError, match="no good checkpoint"):
+        train(experiment, workdir.path)
+
+
+def test_evaluation_refuses_a_damaged_best_checkpoint_and_changes_nothing(experiment, workdir):
+    flip(workdir.path / "checkpoints" / "12")
+    before = sorted(workdir.path.rglob("*"))
+    with pytest.raises(UserError, match="12 is damaged.*It is the best one of the run"):
+        best_parameters(experiment, workdir)
+    assert sorted(workdir.path.rglob("*")) == before
+
+
+def test_a_checkpoint_of_a_newer_version_is_refused_and_kept(experiment, workdir):
+    path = workdir.path / "checkpoints" / "12" / CHECKSUMS
+    write_json(path, read_json(path) | {"format_version": 3})
+    with pytest.raises(UserError, match="format version 3; this program reads 1 to 2"):
+        train(experiment, workdir.path)
+    assert path.exists()
+
+
+def test_a_checkpoint_of_version_1_is_read(experiment, workdir, tmp_path):
+    """Without checksums, rows, and the count of skipped steps."""
+    checkpoints = Checkpoints(workdir.path / "checkpoints", read_only=True)
+    state, _, _ = resume(experiment, checkpoints, workdir.path, print)
+    old = {"step": state.step, "params": state.params, "opt_state": state.opt_state}
+    old["sums"] = {name: v for name, v in state.sums.items() if name != "skipped_steps"}
+    written = Checkpoints(tmp_path / "old" / "checkpoints")
+    written.save(12, old, {"data_fingerprint": experiment.splits.fingerprint()}, 0.5)
+    written.close()
+    (tmp_path / "old" / "checkpoints" / "12" / CHECKSUMS).unlink()
+    read = Checkpoints(tmp_path / "old" / "checkpoints")
+    found, progress, rows = resume(experiment, read, tmp_path / "old", print)
+    read.close()
+    assert_trees_equal(jax.device_get(found), jax.device_get(state))
+    assert rows is None
+    assert progress.skipped_steps == 0
+
+
+def test_checkpoints_by_time_change_nothing_that_is_computed_or_written(
+    experiment, finished, tmp_path
+):
+    """The finished run saved after each dispatch; this one only after validations."""
+    experiment.config.train.checkpoint_seconds = 1e9
+    train(experiment, tmp_path)
+    frequent = finished(experiment)
+    metrics = "metrics.jsonl"
+    assert (tmp_path / metrics).read_bytes() == (frequent / metrics).read_bytes()
+    assert Checkpoints(tmp_path / "checkpoints").steps() == [9, 12]
+    assert Checkpoints(frequent / "checkpoints").steps() == [10, 12]
+    first, second = (best_parameters(experiment, Workdir(path)) for path in (tmp_path, frequent))
+    assert_trees_equal(first, second)
+
+
+# ---- the other files of a run ----
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"\xff\x00", b"[1, 2]", b'{"test": 3}, "a"', None],
+    ids=["empty", "cut off", "bytes", "a list", "more", "a digit changed"],
+)
+def test_damaged_results_are_set_aside_and_made_anew(content, experiment, workdir):
+    before = workdir.results()
+    path = workdir.results_path
+    if content is None:
+        content = path.read_bytes().replace(b'"seed": 0', b'"seed": 1')
+    path.write_bytes(content)
+    with pytest.raises(DamagedError, match=r"results\.json is damaged"):
+        workdir.results()
+    said = Said()
+    mend(workdir, said.line)
+    assert "results.json is damaged" in str(said)
+    assert (workdir.path / "damaged" / "results.json").read_bytes() == content
+    assert workdir.results() is None
+    if content == b"":
+        _, after = run(experiment, workdir)
+        assert after["test"] == before["test"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda b: b[:100], lambda b: b.replace(b'"step": 4', b'"step": 5'), lambda b: b"\xff" + b,
+     lambda b: b + b[-60:], None],
+    ids=["cut off", "a digit changed", "bytes", "more", "deleted"],
+)  # fmt: skip
+def test_a_damaged_metrics_file_is_set_aside_and_written_anew(damage, workdir):
+    path = workdir.path / "metrics.jsonl"
+    before = path.read_bytes()
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage(before))
+    said = Said()
+    mend(workdir, said.line)
+    assert path.read_bytes() == before
+    assert f"{path} was" in str(said)
+    assert (workdir.path / "damaged" / "metrics.jsonl").exists() == (damage is not None)
+
+
+def test_a_damaged_saved_configuration_is_written_anew_by_training(experiment, workdir):
+    path = workdir.config_path
+    for content in (b"", path.read_bytes().replace(b'"seed": 0', b'"seed": 1')):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=r"config\.json"):
+            workdir.saved_config()
+        workdir.begin(experiment.config)
+        assert configuration.differences(workdir.saved_config(), experiment.config) == []
+    assert len(list((workdir.path / "damaged").iterdir())) == 2
+
+
+def test_a_changed_configuration_is_refused_even_where_the_saved_one_is_damaged(
+    tiny_config, tiny_splits, workdir
+):
+    workdir.config_path.write_text("{")
+    other = make(tiny_config, tiny_splits, seed=3)
+    with pytest.raises(UserError, match="no good checkpoint"):
+        said = Said()
+        run(other, workdir, said)
+    assert "is of another run (seed: 0 there, 3 given)" in str(said)
+
+
+@pytest.mark.parametrize("mode", ["w", "wb"])
+def test_a_file_that_cannot_be_finished_leaves_the_old_one(mode, tmp_path):
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), replacing(path, mode) as file:
+        file.write("new" if mode == "w" else b"new")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+LIMITS = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text() | st.integers(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@LIMITS
+@given(st.binary(max_size=300) | JSON.map(lambda v: json.dumps(v).encode()))
+def test_any_bytes_as_results_metrics_or_configuration_are_read_or_refused(tmp_path, content):
+    path = tmp_path / "any"
+    path.write_bytes(content)
+    for read in (read_json, read_metrics, configuration.load, Predictions.load):
+        try:
+            read(path)
+        except UserError as error:
+            assert str(path) in str(error)
+
+
+@LIMITS
+@given(position=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_no_flipped_bit_of_results_goes_unnoticed(tmp_path, position, bit):
+    content = {"test": {"loss": 0.25, "words": ["a", "ü"]}, "n": 12}
+    write_json(tmp_path / "results", content)
+    data = bytearray((tmp_path / "results").read_bytes())
+    data[int(position * len(data))] ^= 1 << bit
+    (tmp_path / "results").write_bytes(data)
+    with contextlib.suppress(DamagedError):
+        assert read_json(tmp_path / "results") == content  # a space that became another one
+
+
+@LIMITS
+@given(
+    st.integers(0, 2**32 - 1), st.lists(st.integers(0, 2**32 - 1), max_size=3),
+    st.binary(max_size=20), st.booleans(),
+)  # fmt: skip
+def test_no_header_makes_the_reader_take_memory(tmp_path, magic, sizes, data, known):
+    import struct
+
+    magic = 0x0800 + len(sizes) if known else magic
+    path = tmp_path / "images"
+    path.write_bytes(struct.pack(f">I{len(sizes)}I", magic, *sizes) + data)
+    tracemalloc.start()
+    try:
+        idx.read(path)
+    except UserError as error:
+        assert str(path) in str(error)
+    finally:
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak < 4 << 20
+
+
+# ---- numbers that are not finite ----
+
+
+def poisoned(experiment, steps):
+    """The experiment with gradients that are not finite in some steps, counted from 0."""
+    steps = jnp.array(steps)
+
+    def update(gradient, state, params=None):
+        inner, count = state
+        bad = (steps == count).any()
+        updates, inner = experiment.optimizer.update(gradient, inner, params)
+        return jax.tree.map(lambda u: jnp.where(bad, jnp.nan, u), updates), (inner, count)
+
+    class Poisoned(Experiment):
+        def train_step(self):
+            inner = super().train_step()
+
+            def step(state, data, order):
+                counted = state.replace(opt_state=(state.opt_state[0], state.step))
+                return inner(counted, data, order)
+
+            return step
+
+    optimizer = optax.GradientTransformation(
+        lambda params: (experiment.optimizer.init(params), jnp.zeros((), jnp.int32)), update
+    )
+    fields = {f.name: getattr(experiment, f.name) for f in dataclasses.fields(experiment)}
+    return Poisoned(**fields | {"optimizer": optimizer})
+
+
+def test_a_step_that_is_not_finite_is_not_applied_and_is_counted(experiment):
+    experiment = poisoned(experiment, [1])
+    step = jax.jit(experiment.train_step())
+    data, order = experiment.train_data(), experiment.epoch_order(0)
+    first = step(experiment.init_state(), data, order)
+    second = step(first, data, order)
+    assert_trees_equal(first.params, second.params)
+    assert_trees_equal(first.opt_state[0], second.opt_state[0])
+    assert int(second.step) == 2
+    assert int(second.skipped_in_a_row) == 1
+    assert float(second.sums["skipped_steps"]) == 1
+    assert second.sums["loss"] == first.sums["loss"]
+    third = step(second, data, order)
+    assert int(third.skipped_in_a_row) == 0
+    moved = jax.tree.map(lambda a, b: float(abs(a - b).max()), second.params, third.params)
+    assert max(jax.tree.leaves(moved)) > 0
+
+
+def test_skipped_steps_are_shown_and_a_stop_changes_nothing(experiment, tmp_path):
+    experiment = poisoned(experiment, [2, 3, 7])
+    rows = {}
+    for name in ("straight", "stopped"):
+        (tmp_path / name).mkdir()
+        said = Said()
+        if name == "stopped":
+            asked = iter([False, False, False, True])
+            train(experiment, tmp_path / name, said, asked.__next__)
+        outcome = train(experiment, tmp_path / name, said)
+        rows[name] = read_metrics(tmp_path / name / "metrics.jsonl")
+        assert outcome.progress.skipped_steps == 3
+        assert "3 steps were skipped: their loss or gradient was not finite" in str(said)
+    assert rows["straight"] == rows["stopped"]
+    train_rows = [row for row in rows["straight"] if row["split"] == "train"]
+    assert [row["skipped_steps"] for row in train_rows] == [0, 2, 0, 1, 0, 0]
+    assert train_rows[1]["loss"] is None
+    assert all(row["gradient_norm"] > 0 for row in train_rows if row["loss"] is not None)
+
+
+def test_too_many_in_a_row_stop_the_run_and_the_batch_is_saved(experiment, tmp_path):
+    before = MOST_SKIPPED_IN_A_ROW + 1
+    experiment = poisoned(experiment, range(1, 99))
+    with pytest.raises(DivergedError, match=rf"{MOST_SKIPPED_IN_A_ROW} steps in a row, up to step "
+                       rf"{before}, is not finite.*bad_batch\.npz"):  # fmt: skip
+        train(experiment, tmp_path)
+    with np.load(tmp_path / "bad_batch.npz", allow_pickle=False) as batch:
+        assert int(batch["step"]) == before - 1
+        assert batch["input_image"].shape == (32, 56, 56, 1)
+        np.testing.assert_array_equal(batch["chosen"], experiment.batch(before - 1).chosen)
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    state, _, _ = resume(experiment, checkpoints, tmp_path, print)
+    checkpoints.close()
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(state.params))
+
+
+def test_a_constant_loss_and_an_accuracy_at_chance_are_warned_about(
+    tiny_config, tiny_splits, tmp_path
+):
+    experiment = make(
+        tiny_config, tiny_splits, **{"train.log_every_steps": 3, "train.num_samples": 6 * 88}
+    )
+    still = dataclasses.replace(experiment, optimizer=optax.set_to_zero())
+    said = Said()
+    train(still, tmp_path, said)
+    assert str(said).count("cannot be told from chance") == 1
+    losses = {r["loss"] for r in read_metrics(tmp_path / "metrics.jsonl") if r["split"] == "train"}
+    assert ("the training loss is exactly" in str(said)) == (len(losses) == 1)
+
+
+def test_the_batch_of_a_step_is_the_one_that_was_trained_on(experiment):
+    """The loss of the rebuilt batch is the loss that the step has summed."""
+    from multimodal_vit.train.step import loss_and_sums
+
+    config = configuration.changed(experiment.config, {"model.dropout_rate": 0.0})
+    experiment = Experiment.create(config, experiment.splits, jax.devices()[:1])
+    state, data = experiment.init_state(), experiment.train_data()
+    state = state.replace(step=jnp.int32(4))
+    after = jax.jit(experiment.train_step())(state, data, experiment.epoch_order(1))
+    _, sums = loss_and_sums(
+        state.params, experiment.model, "binary_cross_entropy", experiment.batch(4),
+        jax.random.key(0),
+    )  # fmt: skip
+    np.testing.assert_allclose(sums["loss"], after.sums["loss"], rtol=1e-5)
+
+
+# ---- as a process ----
+
+TINY = [
+    f"--config={ROOT / 'configs' / 'digits_conv.py'}", "--config.model.embedding_dim=16",
+    "--config.model.num_encoder_layers=1", "--config.model.mlp_dim=32",
+    "--config.model.patch_size=14", "--config.train.num_samples=2824",
+    "--config.train.batch_size=64", "--config.train.epochs_per_validation=1",
+    "--config.evaluation.num_passes=1", "--config.evaluation.suites=()", "--workdir=run",
+]  # fmt: skip
+
+
+def start(folder, before=None):
+    return subprocess.Popen(
+        [sys.executable, "-m", "multimodal_vit.main", *TINY], cwd=folder, preexec_fn=before,
+        env=command_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_room(tmp_path):
+    """Files may have 150 kB: the sheet and the metrics fit, a checkpoint does not."""
+    limit = 150_000
+    process = start(tmp_path, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 2, said
+    assert said.splitlines()[-1].startswith("error: ")
+    assert "Traceback" not in said
+    assert "make room" in said or "File too large" in said
+    again = start(tmp_path)
+    _, said = again.communicate(timeout=300)
+    assert again.returncode == 0, said
+    assert Workdir(tmp_path / "run").results() is not None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_small_disk_loses_nothing(tmp_path, experiment):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1536k", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    try:
+        with pytest.raises((UserError, OSError)):
+            run(experiment, Workdir(disk / "run"))
+        kept = Checkpoints(disk / "run" / "checkpoints", read_only=True)
+        for step in kept.steps():
+            kept.verify(step)
+        whole = disk / "run" / "metrics.jsonl"
+        assert not whole.exists() or read_metrics(whole) is not None
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("which", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
+)
+def test_a_stop_during_start_up_ends_in_time(which, code, tmp_path):
+    process = start(tmp_path)
+    time.sleep(1.5)
+    process.send_signal(which)
+    began = time.monotonic()
+    _, said = process.communicate(timeout=60)
+    assert time.monotonic() - began < 10
+    assert process.returncode == code, said
+    assert "Traceback" not in said
+
+
+def test_what_cannot_be_interrupted_is_ended_in_time(tmp_path):
+    """A long computation outside Python, as a compilation is."""
+    code = (
+        "import ctypes, os, signal, threading\n"
+        "from multimodal_vit import interruption\n"
+        "interruption.SECONDS_TO_STOP = 0.5\n"
+        "with interruption.in_time(), interruption.stop_on_signal():\n"
+        "    kill = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
+        "    threading.Timer(0.3, kill).start()\n"
+        "    libc, left = ctypes.CDLL(None), 60\n"
+        "    while left: left = libc.sleep(left)\n"
+    )
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=command_environment(),
+        capture_output=True, text=True, timeout=50,
+    )  # fmt: skip
+    assert done.returncode == 130, done.stderr
+    assert "The same command continues" in done.stderr
+    assert time.monotonic() - began < 20
+
+
+def test_killed_runs_lose_nothing(tmp_path):
+    """Two kills of what `benchmarks/crash_test.py` does: in steps, and in a checkpoint."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "crash_test.py"), "--kinds=run", "--kills=2",
+         "--moments", "steps", "checkpoint", "--epochs=4", "--json", str(tmp_path / "found.json")],
+        cwd=tmp_path, env=command_environment(), capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    counts = json.loads((tmp_path / "found.json").read_text())["counts"]["run"]
+    assert sum(row["tried"] for row in counts.values()) == 2
+    assert sum(row["lost"] for row in counts.values()) == 0
