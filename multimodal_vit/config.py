@@ -291,7 +291,7 @@ def problems(config: ConfigDict) -> Iterator[str]:
             known = models.EMBEDDINGS
             yield f"model.modalities: {name!r} is not one of {', '.join(known)}{hint(name, known)}"
     dim, heads = config.model.embedding_dim, config.model.num_heads
-    if heads >= 1 and dim % heads:
+    if heads >= 1 and dim >= 1 and dim % heads:
         fitting = [str(h) for h in range(1, min(dim, 32) + 1) if dim % h == 0]
         yield (
             f"model.num_heads={heads} does not divide model.embedding_dim={dim}; "

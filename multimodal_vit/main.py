@@ -102,7 +102,7 @@ def _run(argv: list[str]) -> int:
             "--suites is for --mode=evaluate; a run's own suites are --config.evaluation.suites=…"
         )
     console = Console(markup=False, highlight=False)
-    folder = values.workdir or f"runs/{config.name}"
+    folder = values.workdir or f"runs/{config.get('name', '')}"
     if values.mode == "study":
         command = shlex.join(["python", "-m", "multimodal_vit.main", *argv[1:]])
         return commands.run_study(config, Path(folder), console, command)
@@ -145,13 +145,22 @@ def _parse(values: flags.FlagValues, argv: list[str]) -> ConfigDict | None:
             reason = text.splitlines()[-1].removeprefix("multimodal_vit.errors.UserError: ")
             raise UserError(f"{given}: {reason}") from error
         raise UserError(" ".join(text.split())) from error
+    except SystemExit as error:  # a configuration file is a program
+        raise UserError(
+            f"{given}: it ends the program (SystemExit); return a ConfigDict"
+        ) from error
     except Exception as error:  # a configuration file is a program: it can raise anything
         # ml_collections raises a KeyError whose text is quoted twice.
         reason = str(error).strip("'\"").replace("\\n", " ").replace("\\", "")
         raise UserError(f"the configuration cannot be used: {' '.join(reason.split())}") from error
     if rest:
         raise UserError(f"not a flag: {rest[0]!r}; flags are written --name=value")
-    if config is not None and not config.name:
+    if given and not isinstance(config, ConfigDict):
+        raise UserError(
+            f"{given}: its get_config returns {config!r:.40}; it must return a ConfigDict, such as "
+            "multimodal_vit.config.small() with some fields changed"
+        )
+    if config is not None and config.get("name") == "":
         config.name = f"{file.stem}_{preset}" if preset and preset != "thesis" else file.stem
     return config
 

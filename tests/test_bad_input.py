@@ -129,7 +129,7 @@ ARGUMENTS: dict[str, tuple[list[str], str]] = {
     ),
     "missing IDX files": (["--config.data.source=idx", "--config.data.name=x"], "no IDX files"),
     "missing prepared set": (
-        ["--config.data.source=tfds", "--config.data.name=x"], "features.json' does not exist"
+        ["--config.data.source=tfds", "--config.data.name=x"], "features.json does not exist"
     ),
     "a data folder that is a file": (
         ["--config.data.source=auto", "--config.data.name=x", "--config.data.directory=file"],
@@ -272,10 +272,12 @@ DATA: dict[str, tuple[dict[str, bytes | None], str]] = {
     ),
     "images without pixels": ({TRAIN: idx_file((60, 0, 28))}, "without pixels"),
     "two images": (
-        {TRAIN: idx_file((2, 28, 28)), TRAIN_LABELS: idx_file((2,), b"\0\1")},
+        {TRAIN: idx_file((2, 28, 28)), TRAIN_LABELS: idx_file((2,), b"\0\2")},
         "at least 6 training images",
     ),
-    "one class": ({TRAIN_LABELS: idx_file((60,))}, "only one class"),
+    "one class": (
+        {TRAIN_LABELS: idx_file((60,)), TEST_LABELS: idx_file((12,))}, "only one class"
+    ),
     "a class of the test part alone": (
         {TEST_LABELS: idx_file((12,), bytes([9] * 12))}, "labels run from 9 to 9"
     ),
@@ -283,7 +285,7 @@ DATA: dict[str, tuple[dict[str, bytes | None], str]] = {
         {TEST: idx_file((12, 14, 14))}, "both parts need images of one size"
     ),
     "a size that no patch fits": (
-        {TRAIN: idx_file((60, 13, 13)), TEST: idx_file((12, 13, 13))}, "does not tile"
+        {TRAIN: idx_file((60, 11, 11)), TEST: idx_file((12, 11, 11))}, "does not tile"
     ),
 }  # fmt: skip
 

@@ -215,7 +215,7 @@ def available_devices() -> list[jax.Device]:
     """
     try:
         return jax.devices()
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # JAX raises the second where none is left
         reason = " ".join(str(error).split())
         raise UserError(
             f"no device of the kind asked for with JAX_PLATFORMS={jax.config.jax_platforms!r} can "
