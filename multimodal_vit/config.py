@@ -216,7 +216,13 @@ def type_problems(config: ConfigDict, like: ConfigDict, also: Sequence[str] = ()
     """
     names = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
     found, known = fields(config), fields(like)
+    groups = [group for group, part in like.items() if isinstance(part, ConfigDict)]
+    absent = {group for group in groups if group not in config and group not in also}
+    for group in sorted(absent):
+        yield f"the group {group} is missing; start from multimodal_vit.config.small(), say"
     for field, default in known.items():
+        if field.partition(".")[0] in absent:
+            continue
         if field not in found:
             yield f"{field} is missing; its default is {default!r}"
         elif not _is_like(found[field], default):
