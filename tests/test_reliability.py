@@ -87,17 +87,17 @@ def workdir(experiment, finished, tmp_path) -> Workdir:
 # ---- checkpoints ----
 
 
-def some_file(folder, size=200):
-    return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size > size)
+def largest_file(folder):
+    return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
 
 
 def truncate(folder):
-    path = some_file(folder)
+    path = largest_file(folder)
     path.write_bytes(path.read_bytes()[:-7])
 
 
 def flip(folder):
-    path = some_file(folder)
+    path = largest_file(folder)
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 4
     path.write_bytes(data)

@@ -396,13 +396,13 @@ class _Loop:
                 "chance",
                 f"after {step} of {self.experiment.total_steps} steps the validation true/false "
                 f"accuracy, {accuracy:.2%}, cannot be told from chance, {chance:.2%}. A longer "
-                "run, or another learning rate or model, may be needed",
+                "run, or another learning rate or model, may be needed.",
             )
 
     def _warn(self, what: str, text: str) -> None:
         if what not in self.warned:
             self.warned.add(what)
-            self.display.line(f"Warning: {text}.".replace("?.", "?"))
+            self.display.line(f"Warning: {text}")
 
     def _give_up(self, step: int) -> None:
         """Saves the batch of the last step and stops."""
