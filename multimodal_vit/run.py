@@ -133,7 +133,7 @@ def mend(workdir: Workdir, say: Callable[[str], None]) -> None:
             checkpoints = Checkpoints(workdir.path / "checkpoints", read_only=True)
             steps = checkpoints.steps()
             rows = checkpoints.progress(steps[-1])["rows"] if steps else []
-            restore_metrics(workdir.path, rows, say)
+            restore_metrics(workdir.path, rows, say, over=True)
 
 
 def finished(experiment: Experiment, workdir: Workdir) -> dict[str, Any] | None:

@@ -72,7 +72,10 @@ class MetricWriter:
 
 
 def restore_metrics(
-    directory: Path, rows: Sequence[dict[str, Any]], say: Callable[[str], None]
+    directory: Path,
+    rows: Sequence[dict[str, Any]],
+    say: Callable[[str], None],
+    over: bool = False,
 ) -> None:
     """Sets a run's metrics.jsonl aside and writes it anew, unless it begins with some rows.
 
@@ -80,10 +83,12 @@ def restore_metrics(
       directory: of the run.
       rows: as a checkpoint holds them.
       say: is told of it.
+      over: whether the run is, so that there may be no others.
     """
     path = directory / _NAME
     found = path.read_bytes() if path.exists() else None
-    if (found or b"").startswith("".join(map(_line, rows)).encode()):
+    expected = "".join(map(_line, rows)).encode()
+    if found == expected or (not over and (found or b"").startswith(expected)):
         return
     kept = "" if found is None else f", kept as {set_aside(path, directory, copy=True)}"
     say(f"{path} was {'missing' if found is None else 'damaged'}{kept}; written anew")
