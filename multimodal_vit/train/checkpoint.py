@@ -21,6 +21,7 @@ from multimodal_vit.files import file_checksum, read_json, set_aside, write_json
 CHECKSUMS = "checksums.json"
 FORMAT_VERSION = 2  # of 1, that of the checkpoints without checksums
 NUM_LATEST = 2  # kept: should one be damaged, there is another
+BYTES_BESIDE = 1 << 18  # that a checkpoint takes beside its arrays
 DELETED = "deleted"  # where checkpoints wait for their deletion
 
 
@@ -34,8 +35,8 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, read_only: bool = False) -> None:
-        # Orbax warns at length of what does not concern a single run; errors are still raised.
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        # Orbax logs at length what does not concern a single run, and errors that it raises too.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
         self.directory = directory.absolute()
         self._read_only = read_only
         self._saving: int | None = None
@@ -101,6 +102,7 @@ class Checkpoints:
         self.wait()
         if step == self._manager.latest_step():
             return
+        self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(progress)
         )
@@ -110,6 +112,16 @@ class Checkpoints:
             self._manager.save(step, args=items, metrics=metrics)
         except Exception as error:  # of many kinds: whatever a full disk makes it raise
             raise self._unwritable(error) from error
+
+    def _check_room(self, size: int) -> None:
+        """Looks before orbax begins to write: where the disk fills meanwhile it says much."""
+        free = shutil.disk_usage(self.directory).free
+        if free < size + BYTES_BESIDE:
+            raise UserError(
+                f"{free / 1e6:.1f} MB are free for the next checkpoint in {self.directory}, which "
+                f"takes {(size + BYTES_BESIDE) / 1e6:.1f} MB. What was saved before stays; make "
+                "room and start the same command again"
+            )
 
     def _write_checksums(self) -> None:
         """Is called by orbax when all files of a checkpoint lie in its temporary folder."""
@@ -136,7 +148,8 @@ class Checkpoints:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         return UserError(
             f"the checkpoint of step {self._saving} could not be written to {self.directory}: "
-            f"{reason}. The one before it is whole; make room and start the same command again"
+            f"{reason.rpartition(': ')[2]}. What was saved before stays; make room and start the "
+            "same command again"
         )
 
     def version(self, step: int) -> int:

@@ -142,13 +142,10 @@ class Experiment:
 
     def batch(self, step: int) -> sampler.Batch:
         """The batch of a training step, in host memory."""
-        epoch, within = divmod(step, self.steps_per_epoch)
-        size, labels = self.config.train.batch_size, self.splits.train.labels
-        base, weight = sampler.base_images(self.epoch_order(epoch), within, size, len(labels))
-        key = jax.random.fold_in(named_key(named_key(self._key, "train"), "batch"), step)
-        draw: Callable[..., sampler.Batch] = jax.jit(sampler.sample_batch, static_argnums=5)
-        images = self.splits.train.images
-        return jax.device_get(draw(key, images, labels, base, weight, self.task))
+        draw: Callable[..., sampler.Batch] = jax.jit(step_lib.draw_batch, static_argnums=(4, 5))
+        order, key = self.epoch_order(step // self.steps_per_epoch), named_key(self._key, "train")
+        size = self.config.train.batch_size
+        return jax.device_get(draw(key, step, self.train_data(), order, self.task, size))
 
     def examples(self, count: int) -> sampler.Batch:
         """Some training pairs, in host memory, for people to look at: `count`, or all if fewer."""

@@ -112,6 +112,26 @@ def loss_and_sums(
     return jnp.sum(loss * batch.weight) / jnp.sum(batch.weight), metric_sums(loss, logits, batch)
 
 
+def draw_batch(
+    key: jax.Array, step: jax.Array, data: TrainData, order: jax.Array, task: Task, batch_size: int
+) -> Batch:
+    """The batch of a step: a function of the key and the step, given the epoch's order.
+
+    Args:
+      key: of the training.
+      step: int32, the updates made before.
+      data: the training split.
+      order: of the epoch's base images; see `sampler.epoch_order`.
+      task: the task.
+      batch_size: B.
+    """
+    num_images = len(data.labels)
+    step_in_epoch = step % sampler.steps_per_epoch(num_images, batch_size)
+    base, weight = sampler.base_images(order, step_in_epoch, batch_size, num_images)
+    batch_key = jax.random.fold_in(named_key(key, "batch"), step)
+    return sampler.sample_batch(batch_key, data.images, data.labels, base, weight, task)
+
+
 TrainStep = Callable[[TrainState, TrainData, jax.Array], TrainState]
 
 
@@ -140,11 +160,7 @@ def make_train_step(
     over_examples = NamedSharding(mesh, P("data"))
 
     def train_step(state: TrainState, data: TrainData, order: jax.Array) -> TrainState:
-        num_images = len(data.labels)
-        step_in_epoch = state.step % sampler.steps_per_epoch(num_images, batch_size)
-        base, weight = sampler.base_images(order, step_in_epoch, batch_size, num_images)
-        batch_key = jax.random.fold_in(named_key(key, "batch"), state.step)
-        batch = sampler.sample_batch(batch_key, data.images, data.labels, base, weight, task)
+        batch = draw_batch(key, state.step, data, order, task, batch_size)
         batch = jax.lax.with_sharding_constraint(batch, over_examples)
         dropout_key = jax.random.fold_in(named_key(key, "dropout"), state.step)
         gradient, sums = jax.grad(loss_and_sums, has_aux=True)(
