@@ -12,7 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
-from multimodal_vit.errors import UserError
+from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import read_json
 from multimodal_vit.workdir import FOLDER_NAME, Workdir
 
@@ -123,7 +123,10 @@ def check_folder(config: ConfigDict, folder: Path) -> None:
         if (folder / name).exists():
             raise UserError(f"--workdir={folder} holds {what}; name a new folder for the study")
     path = folder / SUMMARY
-    known = read_json(path).get("name") if path.exists() else config.name
+    try:
+        known = read_json(path).get("name") if path.exists() else config.name
+    except DamagedError as error:
+        raise UserError(f"{error}. Remove it: the study writes it anew from its runs") from error
     if known != config.name:
         raise UserError(
             f"--workdir={folder} holds the study {known!r}, this one is {config.name!r}; name a "
