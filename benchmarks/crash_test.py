@@ -221,8 +221,8 @@ def kill_all(
 
     Returns:
       By moment: "tried", "within" (it was seen afterwards that the kill fell there), "lost" (of a
-      subject that differs in the end, or that went back behind a checkpoint), "seconds" (the
-      longest stop).
+      subject that differs in the end, or that went back behind a checkpoint), "late" (it took more
+      than ten seconds to stop), "seconds" (the longest stop).
     """
     reference = Subject(kind, folder, f"{kind}-reference", epochs)
     began = time.monotonic()
@@ -232,7 +232,7 @@ def kill_all(
     usual = time.monotonic() - began
     expected = dict(contents(reference))
     found: dict[str, Any] = collections.defaultdict(
-        lambda: {"tried": 0, "within": 0, "lost": 0, "seconds": 0.0, "why": []}
+        lambda: {"tried": 0, "within": 0, "lost": 0, "late": 0, "seconds": 0.0, "why": []}
     )
     moments = rng.sample(moments, len(moments))
     number = 0
@@ -283,8 +283,7 @@ def _kill(moment: str, subject: Subject, life: Life, row: dict[str, Any], lost: 
         allowed = (0,) if which is signal.SIGTERM else (0, 130)
         if code not in allowed:
             lost.append(f"exit code {code} after {moment}; see {life.said}")
-        if seconds > SECONDS_TO_STOP:
-            lost.append(f"{moment} took {seconds:.1f} s; see {life.said}")
+        row["late"] += seconds > SECONDS_TO_STOP
         return True
     if subject.kind == "run" and moment == "checkpoint":
         return subject.writes_checkpoint()
@@ -319,11 +318,12 @@ def main() -> int:
                 Path(folder).rename(kept / "lost")
                 print(f"What was lost is kept in {kept}", file=sys.stderr)
                 Path(folder).mkdir()
-    print("| what | killed | times | within | lost |\n| --- | --- | --- | --- | --- |")
+    print("| what | killed | times | within | lost | late |\n|" + " --- |" * 6)
     for kind, rows in counts.items():
         for moment in dict.fromkeys(MOMENTS[kind]):
             if row := rows.get(moment):
-                print(f"| {kind} | {moment} | {row['tried']} | {row['within']} | {row['lost']} |")
+                numbers = [str(row[name]) for name in ("tried", "within", "lost", "late")]
+                print(f"| {kind} | {moment} | {' | '.join(numbers)} |")
                 for why in row["why"]:
                     print(f"  {why}", file=sys.stderr)
     if arguments.json:

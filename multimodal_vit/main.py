@@ -11,6 +11,7 @@ by Ctrl-C and saved.
 """
 
 import ast
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -193,4 +194,7 @@ def _slow_hint(argv: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # all is written: taking JAX apart costs seconds on a busy machine
