@@ -60,7 +60,14 @@ def read_json(path: Path) -> dict[str, Any]:
         raise DamagedError(f"{path} is damaged: it is no JSON ({error})") from error
     if not isinstance(content, dict):
         raise DamagedError(f"{path} is damaged: it holds no JSON object")
-    if content.pop(CHECKSUM, None) not in (None, _checksum(content)):
+    found = content.pop(CHECKSUM, None)
+    if found is None:  # of an older version; or it is the checksum's name that has changed
+        last = next(reversed(content), "")
+        rest = {name: value for name, value in content.items() if name != last}
+        damaged = bool(rest) and content[last] == _checksum(rest)
+    else:
+        damaged = found != _checksum(content)
+    if damaged:
         raise DamagedError(f"{path} is damaged: its content does not have its {CHECKSUM}")
     return content
 
