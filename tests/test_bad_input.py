@@ -160,7 +160,7 @@ ARGUMENTS = {
         [STUDY, "--mode=study", "--config.conditions.decay.model.stem=x"],
         "conditions.decay.model.stem='x' is not one of",
     ),
-    "a study in a file": ([STUDY, "--mode=study", "--workdir=file"], "file"),
+    "a study in a file": ([STUDY, "--mode=study", "--workdir=file"], "is a file; name a folder"),
     "a study in a run": ([STUDY, "--mode=study", "--workdir=newer"], "holds a single run"),
     "a study in a damaged study": ([STUDY, "--mode=study", "--workdir=study"], "study.json"),
     "a search without trials": ([SEARCH, "--mode=search", "--config.num_trials=0"], "at least 1"),

@@ -119,6 +119,8 @@ def check_folder(config: ConfigDict, folder: Path) -> None:
     Raises:
       UserError: the folder holds a single run, a search, or another study.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--workdir={folder} is a file; name a folder")
     for name, what in (("config.json", "a single run"), ("search.json", "a search")):
         if (folder / name).exists():
             raise UserError(f"--workdir={folder} holds {what}; name a new folder for the study")
