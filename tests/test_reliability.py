@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -474,28 +473,32 @@ def test_a_constant_loss_and_an_accuracy_at_chance_are_warned_about(
 TINY = [
     f"--config={ROOT / 'configs' / 'digits_conv.py'}", "--config.model.embedding_dim=16",
     "--config.model.num_encoder_layers=1", "--config.model.mlp_dim=32",
-    "--config.model.patch_size=14", "--config.train.num_samples=2824",
+    "--config.model.patch_size=14", "--config.train.num_samples=1412",
     "--config.train.batch_size=64", "--config.train.epochs_per_validation=1",
     "--config.evaluation.num_passes=1", "--config.evaluation.suites=()", "--workdir=run",
 ]  # fmt: skip
 
 
-def start(folder, before=None):
+def start(folder, *more, kilobytes=None):
+    """The command; files may have so many kilobytes."""
+    command = [sys.executable, "-m", "multimodal_vit.main", *TINY, *more]
+    if kilobytes is not None:
+        command = ["bash", "-c", f'ulimit -f {kilobytes}; exec "$@"', "bash", *command]
     return subprocess.Popen(
-        [sys.executable, "-m", "multimodal_vit.main", *TINY], cwd=folder, preexec_fn=before,
-        env=command_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        command, cwd=folder, env=command_environment(), stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
 
 
 def test_a_full_disk_is_one_clear_line_and_the_run_goes_on_when_there_is_room(tmp_path):
     """Files may have 150 kB: the sheet and the metrics fit, a checkpoint does not."""
-    limit = 150_000
-    process = start(tmp_path, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    process = start(tmp_path, kilobytes=150)
     _, said = process.communicate(timeout=300)
     assert process.returncode == 2, said
-    assert said.splitlines()[-1].startswith("error: the checkpoint of step 0 could not be written")
-    assert "File too large" in said.splitlines()[-1]
-    assert "make room and start the same command again" in said.splitlines()[-1]
+    last = said.splitlines()[-1]
+    assert last.startswith("error: the checkpoint of step 0 could not be written")
+    assert "File too large" in last
+    assert "make room and start the same command again" in last
     again = start(tmp_path)
     _, said = again.communicate(timeout=300)
     assert again.returncode == 0, said
