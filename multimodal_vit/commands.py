@@ -1,10 +1,9 @@
 """What the modes of the command line do: train, evaluate, sample."""
 
-import contextlib
 import platform
 import signal
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ from multimodal_vit import config as configuration
 from multimodal_vit.analysis import figures, report, tables
 from multimodal_vit.data import default_cache_directory
 from multimodal_vit.errors import UserError
+from multimodal_vit.interruption import stop_on_signal
 from multimodal_vit.models import parameter_count
 from multimodal_vit.probe import probe
-from multimodal_vit.run import best_parameters, keep_probes, run, versions
+from multimodal_vit.run import best_parameters, keep_probes, mend, run, versions
 from multimodal_vit.study import definition as study
 from multimodal_vit.study.display import StudyTable
 from multimodal_vit.study.runner import TABLE, run_all, write_table
@@ -59,6 +59,7 @@ def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint:
       UserError: the configuration, the data or the workdir cannot be used.
     """
     workdir.check(config)
+    mend(workdir, lambda text: console.print(text, soft_wrap=True))
     if (results := workdir.results()) is not None:
         console.print(f"The run in {workdir.path} is finished; nothing is left to train.")
         _show_results(results, workdir, console)
@@ -182,23 +183,6 @@ def run_sample(config: ConfigDict, workdir: Workdir, console: Console) -> int:
     _draw_samples(experiment, path)
     console.print(f"{SHEET_EXAMPLES} examples of the task in {path}")
     return 0
-
-
-@contextlib.contextmanager
-def stop_on_signal() -> Iterator[list[signal.Signals]]:
-    """Collects SIGINT and SIGTERM instead of dying of them; a second SIGINT interrupts at once."""
-    received: list[signal.Signals] = []
-
-    def note(number: int, frame: object) -> None:
-        received.append(signal.Signals(number))
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    previous = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for which, handler in previous.items():
-            signal.signal(which, handler)
 
 
 def _describe(experiment: Experiment, workdir: Workdir, console: Console) -> None:

@@ -5,16 +5,16 @@ An experiment is a file in `configs/` with `get_config(preset)`; it starts from 
 """
 
 import importlib.util
-import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from multimodal_vit import data, models, objective, sampler, suites
-from multimodal_vit.errors import UserError, hint
+from multimodal_vit.errors import DamagedError, UserError, hint
+from multimodal_vit.files import read_json
 
 FORMAT_VERSION = 1
 
@@ -63,6 +63,7 @@ def thesis() -> ConfigDict:
     config.train.epochs_per_validation = 1
     config.train.patience = 3  # stop after as many validations without a lower loss; 0: never
     config.train.log_every_steps = 100
+    config.train.checkpoint_seconds = 300.0  # a checkpoint at least as often; 0: at every chance
 
     config.evaluation = ConfigDict()
     config.evaluation.batch_size = 256
@@ -201,8 +202,52 @@ def raise_all(found: list[str]) -> None:
         raise UserError("\n".join([f"{len(found)} mistakes in the configuration:", *found]))
 
 
+def _is_like(value: Any, default: Any) -> bool:
+    """Whether a value has the type of a field's default; a whole number is a number too."""
+    if isinstance(default, tuple):
+        return isinstance(value, (tuple, list))
+    if isinstance(default, float):
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) is type(default)
+
+
+def type_problems(config: ConfigDict, like: ConfigDict, also: Sequence[str] = ()) -> Iterator[str]:
+    """Yields a line for every field that is missing, unknown, or of another type.
+
+    Args:
+      config: what is checked.
+      like: has the fields, with values of their types.
+      also: fields that may be there too, and groups with anything in them.
+    """
+    names = {bool: "True or False", int: "a whole number", float: "a number", str: "a text"}
+    found, known = fields(config), fields(like)
+    groups = [group for group, part in like.items() if isinstance(part, ConfigDict)]
+    absent = {group for group in groups if group not in config and group not in also}
+    for group in sorted(absent):
+        yield f"the group {group} is missing; start from multimodal_vit.config.small(), say"
+    for field, default in known.items():
+        if field.partition(".")[0] in absent:
+            continue
+        if field not in found:
+            yield f"{field} is missing; its default is {default!r}"
+        elif not _is_like(found[field], default):
+            kind = names.get(type(default), "a tuple of values")
+            yield f"{field}={found[field]!r} must be {kind}, such as {default!r}"
+    for field in found.keys() - known.keys():
+        if not any(field == name or field.startswith(name + ".") for name in also):
+            yield f"{field} is no field of a configuration{hint(field, known)}"
+
+
 def problems(config: ConfigDict) -> Iterator[str]:
     """Yields a line for every mistake: the field, its value, the rule, the way out."""
+    default = thesis()
+    yield from type_problems(config, default)
+    given = fields(config)
+    for field, value in fields(default).items():  # the rest is said of the fields that have values
+        if field in given and _is_like(given[field], value):
+            group, _, name = field.rpartition(".")
+            (default[group] if group else default)[name] = given[field]
+    config = default
     choices = {
         "data.source": data.SOURCES,
         "task.corruption": sampler.CORRUPTIONS,
@@ -219,10 +264,14 @@ def problems(config: ConfigDict) -> Iterator[str]:
         "model.mlp_dim": 1, "train.num_samples": 1, "train.batch_size": 1,
         "train.warmup_steps": 0, "train.weight_decay": 0, "train.gradient_clip": 0,
         "train.epochs_per_validation": 1, "train.patience": 0, "train.log_every_steps": 1,
+        "train.checkpoint_seconds": 0,
         "evaluation.batch_size": 1, "evaluation.num_passes": 1, "evaluation.suite_pairs": 0,
     }  # fmt: skip
-    if not config.data.name:
+    name = config.data.name
+    if not name:
         yield "data.name is empty; name the folder of the data set, such as mnist"
+    elif Path(name).is_absolute() or ".." in Path(name).parts:
+        yield f"data.name={name!r} leaves the data folder; name a folder in it, such as mnist"
     for field, allowed in choices.items():
         value = _get(config, field)
         if value not in allowed:
@@ -255,7 +304,7 @@ def problems(config: ConfigDict) -> Iterator[str]:
             yield f"model.modalities: {name!r} is not one of {', '.join(known)}{hint(name, known)}"
     yield from _fusion_problems(config)
     dim, heads = config.model.embedding_dim, config.model.num_heads
-    if heads >= 1 and dim % heads:
+    if heads >= 1 and dim >= 1 and dim % heads:
         fitting = [str(h) for h in range(1, min(dim, 32) + 1) if dim % h == 0]
         yield (
             f"model.num_heads={heads} does not divide model.embedding_dim={dim}; "
@@ -350,15 +399,31 @@ def load(path: Path) -> ConfigDict:
       UserError: not such a file, or of another version.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         version, fields = content["format_version"], content["config"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
+    except (OSError, DamagedError, KeyError) as error:
+        raise DamagedError(
             f"{path} cannot be read as a saved configuration ({error}); a workdir holds the "
             "config.json that training wrote"
         ) from error
     if version != FORMAT_VERSION:
-        raise UserError(f"{path} has format version {version}; this program reads {FORMAT_VERSION}")
+        raise UserError(
+            f"{path} has format version {version}; this program reads {FORMAT_VERSION}. Use the "
+            "version of the program that wrote it, or another --workdir"
+        )
+    return from_json(fields, path)
+
+
+def from_json(fields: dict[str, Any], path: Path) -> ConfigDict:
+    """The configuration whose fields were saved; those that came later have their defaults.
+
+    Args:
+      fields: the part "config" of what `to_json` returns.
+      path: where they were read, to be named.
+
+    Raises:
+      UserError: not fields of a configuration.
+    """
     config = thesis()
     try:
         config.lock().update(fields)
@@ -371,12 +436,13 @@ def load(path: Path) -> ConfigDict:
     return config.unlock()
 
 
-# Where the data lies, and what is asked afterwards, does not change what is trained.
+# Where the data lies, what is asked afterwards and what is saved do not change what is trained.
 FREE_FIELDS = (
     "data.directory",
     "evaluation.suites",
     "evaluation.suite_pairs",
     "evaluation.other_data",
+    "train.checkpoint_seconds",
 )
 
 

@@ -15,6 +15,10 @@ class DivergedError(UserError):
     """Training has diverged: the loss is no longer finite."""
 
 
+class DamagedError(UserError):
+    """A file is not as this program wrote it."""
+
+
 def hint(value: object, allowed: Any) -> str:
     """A question in brackets that names the allowed text closest to a value; "" if none is."""
     close = difflib.get_close_matches(str(value), list(allowed), n=1)

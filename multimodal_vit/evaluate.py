@@ -18,6 +18,7 @@ from sklearn.metrics import roc_auc_score
 
 from multimodal_vit import sampler
 from multimodal_vit.errors import UserError
+from multimodal_vit.files import replacing
 from multimodal_vit.objective import OBJECTIVES, match_logit
 from multimodal_vit.sampler import Batch, Task, named_key
 from multimodal_vit.suites import AS_TRAINED, Check, Pool, Suite
@@ -52,10 +53,8 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Writes them as a compressed .npz, whole or not at all."""
-        temporary = path.with_name(path.name + ".tmp")
-        with temporary.open("wb") as file:
+        with replacing(path, "wb") as file:
             np.savez_compressed(file, **dataclasses.asdict(self))
-        temporary.replace(path)
 
     @classmethod
     def load(cls, path: Path) -> Self:

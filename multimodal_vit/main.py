@@ -11,6 +11,7 @@ by Ctrl-C and saved.
 """
 
 import ast
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 
 from multimodal_vit.errors import UserError
+from multimodal_vit.interruption import Terminated, in_time
 
 MODES = ("train", "evaluate", "sample", "study", "search")
 
@@ -33,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv if argv is None else argv)
     try:
-        return _run(argv)
+        with in_time():
+            return _run(argv)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -44,9 +47,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except Terminated:
+        print("Stopped. The same command continues.", file=sys.stderr)
+        return 0
 
 
 def _run(argv: list[str]) -> int:
+    for argument in argv:
+        if argument.encode(errors="ignore").decode() != argument:
+            raise UserError(
+                f"the argument {ascii(argument)} is not UTF-8 text; rename the file or folder that "
+                "it names"
+            )
     values = flags.FlagValues()
     flags.DEFINE_enum("mode", "train", MODES, "What to do.", flag_values=values)
     flags.DEFINE_string(
@@ -92,7 +104,7 @@ def _run(argv: list[str]) -> int:
             "--suites is for --mode=evaluate; a run's own suites are --config.evaluation.suites=…"
         )
     console = Console(markup=False, highlight=False)
-    folder = values.workdir or f"runs/{config.name}"
+    folder = values.workdir or f"runs/{config.get('name', '')}"
     command = shlex.join(["python", "-m", "multimodal_vit.main", *argv[1:]])
     if values.mode == "study":
         return commands.run_study(config, Path(folder), console, command)
@@ -135,13 +147,22 @@ def _parse(values: flags.FlagValues, argv: list[str]) -> ConfigDict | None:
             reason = text.splitlines()[-1].removeprefix("multimodal_vit.errors.UserError: ")
             raise UserError(f"{given}: {reason}") from error
         raise UserError(" ".join(text.split())) from error
+    except SystemExit as error:  # a configuration file is a program
+        raise UserError(
+            f"{given}: it ends the program (SystemExit); return a ConfigDict"
+        ) from error
     except Exception as error:  # a configuration file is a program: it can raise anything
         # ml_collections raises a KeyError whose text is quoted twice.
         reason = str(error).strip("'\"").replace("\\n", " ").replace("\\", "")
         raise UserError(f"the configuration cannot be used: {' '.join(reason.split())}") from error
     if rest:
         raise UserError(f"not a flag: {rest[0]!r}; flags are written --name=value")
-    if config is not None and not config.name:
+    if given and not isinstance(config, ConfigDict):
+        raise UserError(
+            f"{given}: its get_config returns {config!r:.40}; it must return a ConfigDict, such as "
+            "multimodal_vit.config.small() with some fields changed"
+        )
+    if config is not None and config.get("name") == "":
         config.name = f"{file.stem}_{preset}" if preset and preset != "thesis" else file.stem
     return config
 
@@ -174,4 +195,7 @@ def _slow_hint(argv: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # all is written: taking JAX apart costs seconds on a busy machine

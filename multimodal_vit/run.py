@@ -12,16 +12,23 @@ from typing import Any
 import jax
 
 from multimodal_vit import __version__
-from multimodal_vit.errors import UserError
+from multimodal_vit.errors import DamagedError, UserError
+from multimodal_vit.files import file_checksum, set_aside
 from multimodal_vit.models import parameter_count
 from multimodal_vit.probe import Probed, probe
 from multimodal_vit.suites import ALL, choose_suites
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
-from multimodal_vit.train.loop import Outcome, Progress, check_same_data, train
+from multimodal_vit.train.loop import (
+    Outcome,
+    Progress,
+    check_same_data,
+    load_checkpoint,
+    train,
+)
 from multimodal_vit.train.progress import Display
-from multimodal_vit.train.writer import read_metrics
-from multimodal_vit.workdir import METRICS, PREDICTIONS, Workdir
+from multimodal_vit.train.writer import read_metrics, restore_metrics
+from multimodal_vit.workdir import FAILURE, METRICS, PREDICTIONS, Workdir
 
 
 def run(
@@ -72,6 +79,8 @@ def run(
         "best_step": progress.best_step,
         "steps": outcome.step,
         "samples_seen": samples,
+        "skipped_steps": progress.skipped_steps,
+        "metrics_sha256": file_checksum(workdir.path / METRICS),
         "train_seconds": progress.train_seconds,
         "examples_per_second": steps * config.train.batch_size / seconds,
         "flop_per_example": flop,
@@ -89,6 +98,41 @@ def run(
         results |= probed.results
     workdir.save_results(results)
     return outcome, results
+
+
+def mend(workdir: Workdir, say: Callable[[str], None]) -> None:
+    """Sets aside what is damaged of a run that is over; its checkpoints give it anew.
+
+    Does nothing while another process holds the workdir.
+
+    Args:
+      workdir: of the run; it may hold none yet.
+      say: is told what was found.
+
+    Raises:
+      UserError: the metrics file is damaged, and so is the checkpoint that holds a copy.
+    """
+    if not workdir.is_over():
+        return
+    with workdir.locked() as free:
+        if not free:
+            return
+        for path, read in (
+            (workdir.results_path, workdir.results),
+            (workdir.path / FAILURE, workdir.failure),
+        ):
+            try:
+                read()
+            except DamagedError as error:
+                reason = str(error).partition(". ")[0]
+                say(f"{reason}; kept aside as {set_aside(path, workdir.path)}, and made anew")
+        metrics = workdir.path / METRICS
+        checksum = (workdir.results() or {}).get("metrics_sha256")
+        if checksum and not (metrics.exists() and file_checksum(metrics) == checksum):
+            checkpoints = Checkpoints(workdir.path / "checkpoints", read_only=True)
+            steps = checkpoints.steps()
+            rows = checkpoints.progress(steps[-1])["rows"] if steps else []
+            restore_metrics(workdir.path, rows, say, over=True)
 
 
 def finished(experiment: Experiment, workdir: Workdir) -> dict[str, Any] | None:
@@ -143,9 +187,15 @@ def best_parameters(experiment: Experiment, workdir: Workdir) -> tuple[int, Any]
         raise UserError(
             f"{directory} holds no checkpoint with a validation yet; train on until the first one"
         )
-    state, progress = checkpoints.restore(best, experiment.abstract_state())
-    checkpoints.close()
-    check_same_data(Progress(**progress), experiment)
+    try:
+        state, _, _ = load_checkpoint(experiment, checkpoints, best)
+    except DamagedError as error:
+        raise UserError(
+            f"{error}. It is the best one of the run: put it back from a copy; or start an "
+            "unfinished run again, which goes on without it"
+        ) from error
+    finally:
+        checkpoints.close()
     return best, state.params
 
 

@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from multimodal_vit.analysis import search_report
-from multimodal_vit.commands import stop_on_signal
+from multimodal_vit.files import replacing
+from multimodal_vit.interruption import stop_on_signal
 from multimodal_vit.search import definition
 from multimodal_vit.search.definition import SearchDir
 from multimodal_vit.search.display import SearchTable
@@ -55,9 +56,8 @@ def _report(search: Search, found: dict[str, Any], folder: Path, console: Consol
         left_out += search_report.draw(found, condition.name, folder)
         if (source := winner_source(found, condition)) is not None:
             path = folder / f"{condition.name}_winner.py"
-            temporary = path.with_name(path.name + ".tmp")
-            temporary.write_text(source, encoding="utf-8")
-            temporary.replace(path)
+            with replacing(path) as file:
+                file.write(source)
             console.print(search_report.table(found, condition.name))
     for line in (*search_report.remarks(found), *left_out):
         console.print(line, soft_wrap=True)

@@ -10,11 +10,12 @@ results.json     the outcome; present once the run is finished
 predictions.npz  its answers to the test pairs
 evidence.npz     failed checks and an example of attention, for pictures
 failed.json      why a run of a study has no outcome, where it diverged
+bad_batch.npz    where it diverged: the batch of which the loss or the gradient was not finite
+damaged/         what was found damaged, set aside
 .lock            held by the process that trains here; it falls free when that process ends
 """
 
 import contextlib
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
-from multimodal_vit.errors import UserError
+from multimodal_vit.errors import DamagedError, UserError
+from multimodal_vit.files import DAMAGED, read_json, replacing, set_aside, write_json
 
 SAMPLES = "samples.png"
 METRICS = "metrics.jsonl"
@@ -68,7 +70,7 @@ class Workdir:
             if not self.path.is_dir():
                 raise UserError(f"--workdir={self.path} is a file; name a folder")
             # A sheet, or what another process's start or a killed one leaves.
-            harmless = {SAMPLES, LOCK, "config.json.tmp", "config.json"}
+            harmless = {SAMPLES, LOCK, DAMAGED, "config.json.tmp", "config.json"}
             if any(entry.name not in harmless for entry in self.path.iterdir()):
                 raise UserError(
                     f"--workdir={self.path} holds other files and no run (no config.json); name a "
@@ -76,7 +78,11 @@ class Workdir:
                 )
 
     def _refuse_differences(self, config: ConfigDict) -> None:
-        found = configuration.differences(configuration.load(self.config_path), config)
+        try:
+            saved = configuration.load(self.config_path)
+        except DamagedError:
+            return  # `begin` writes it anew; a checkpoint knows its configuration too
+        found = configuration.differences(saved, config)
         if found:
             raise UserError(
                 "\n  ".join([f"{self.path} holds a run with a different configuration:", *found])
@@ -86,14 +92,21 @@ class Workdir:
     def begin(self, config: ConfigDict) -> None:
         """Makes the folder and saves the configuration, unless a run is there already.
 
+        A damaged saved configuration is set aside.
+
         Raises:
           UserError: as `check`, and where the folder cannot be written.
         """
         self.check(config)
         self.make_folder()
         try:
-            if not self.config_path.exists():
-                self.save_json("config.json", configuration.to_json(config))
+            if self.config_path.exists():
+                try:
+                    configuration.load(self.config_path)
+                    return
+                except DamagedError:
+                    set_aside(self.config_path, self.path, copy=True)
+            write_json(self.config_path, configuration.to_json(config))
         except OSError as error:
             raise self._unwritable(error) from error
 
@@ -154,16 +167,37 @@ class Workdir:
             )
         return configuration.load(self.config_path)
 
+    def is_over(self) -> bool:
+        """Whether a run here has an outcome or cannot have one."""
+        return self.results_path.exists() or (self.path / FAILURE).exists()
+
     def results(self) -> dict[str, Any] | None:
-        """The outcome of a finished run, else None."""
-        if not self.results_path.exists():
-            return None
-        return json.loads(self.results_path.read_text(encoding="utf-8"))
+        """The outcome of a finished run, else None.
+
+        Raises:
+          DamagedError: it is not as it was written.
+        """
+        return self._saved(self.results_path)
 
     def failure(self) -> str | None:
-        """Why the run cannot be finished, where that is known."""
-        path = self.path / FAILURE
-        return json.loads(path.read_text(encoding="utf-8"))["reason"] if path.exists() else None
+        """Why the run cannot be finished, where that is known.
+
+        Raises:
+          DamagedError: it is not as it was written.
+        """
+        saved = self._saved(self.path / FAILURE)
+        return None if saved is None else saved.get("reason", "")
+
+    def _saved(self, path: Path) -> dict[str, Any] | None:
+        if not path.exists():
+            return None
+        try:
+            return read_json(path)
+        except DamagedError as error:
+            raise DamagedError(
+                f"{error}. Start the training in this workdir again: what is damaged is set aside "
+                "and computed anew from the checkpoints"
+            ) from error
 
     def save_failure(self, reason: str) -> None:
         """Notes that the run cannot be finished."""
@@ -184,18 +218,11 @@ class Workdir:
     def save_evidence(self, arrays: dict[str, np.ndarray]) -> None:
         """Keeps arrays for pictures, whole or not at all; none leave what is there."""
         if arrays:
-            path = self.path / EVIDENCE
-            temporary = path.with_name(path.name + ".tmp")
-            with temporary.open("wb") as file:
+            with replacing(self.path / EVIDENCE, "wb") as file:
                 np.savez_compressed(file, **arrays)
-            temporary.replace(path)
 
     def save_json(self, name: str, content: dict[str, Any]) -> Path:
         """Writes a JSON file into the folder, whole or not at all, and returns its path."""
         path = self.path / name
-        temporary = path.with_name(name + ".tmp")
-        temporary.write_text(
-            json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8"
-        )
-        temporary.replace(path)
+        write_json(path, content)
         return path

@@ -13,6 +13,7 @@ from conftest import ROOT, command_environment, data_path, run_command
 from PIL import Image
 
 from multimodal_vit import main as main_module
+from multimodal_vit.files import file_checksum, read_json, write_json
 from multimodal_vit.train.writer import read_metrics
 
 DIGITS = f"--config={ROOT / 'configs' / 'digits_conv.py'}"
@@ -120,6 +121,9 @@ def test_evaluate_refuses_other_data_than_the_run_saw(finished, tmp_path):
     for checkpoint in (tmp_path / "run" / "checkpoints").iterdir():
         path = checkpoint / "progress" / "metadata"
         path.write_text(path.read_text().replace(fingerprint, "0" * len(fingerprint)))
+        sums = read_json(checkpoint / "checksums.json")
+        sums["files"]["progress/metadata"] = file_checksum(path)
+        write_json(checkpoint / "checksums.json", sums)
     done = run_command("--mode=evaluate", "--workdir=run", cwd=tmp_path)
     assert done.returncode == 2
     assert "was trained on other data" in done.stderr

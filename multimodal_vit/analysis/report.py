@@ -4,7 +4,6 @@ Everything is read from the runs' folders. Strings from data and configurations 
 """
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from multimodal_vit.analysis.figures import task_sheet
 from multimodal_vit.analysis.probe_report import probe_section
 from multimodal_vit.analysis.statistics import Summary, compare, holm
 from multimodal_vit.analysis.study_results import ConditionResults, class_shares
+from multimodal_vit.files import replacing, write_json
 from multimodal_vit.study.definition import SUMMARY, StudyRun, runs_of, study
 from multimodal_vit.study.runner import load_data
 from multimodal_vit.train.progress import duration
@@ -72,7 +72,7 @@ def write_report(
         "tests": tests,
         "failed": dict(failed),
     }
-    _write(folder / SUMMARY, json.dumps(_without_nan(content), indent=2) + "\n")
+    write_json(folder / SUMMARY, _without_nan(content))
     _write_pages(config, folder, conditions, summaries, tests, command, failed)
     return content
 
@@ -380,6 +380,5 @@ def _without_nan(value: Any) -> Any:
 
 
 def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with replacing(path) as file:
+        file.write(text)

@@ -15,6 +15,7 @@ from optuna.distributions import CategoricalDistribution
 from rich.table import Table
 
 from multimodal_vit.analysis.figures import BLUE
+from multimodal_vit.files import replacing
 
 LABELS = {
     "model.dropout_rate": "dropout rate",
@@ -101,15 +102,13 @@ def write_csv(found: dict[str, Any], path: Path) -> None:
     fields = list(dict.fromkeys(f for c in conditions.values() for f in fields_of(c)))
     columns = [f"{m}_{s}" for m in ("match_accuracy", "class_accuracy") for s in ("mean", "std")]
     columns = ["trial", "status", "reason", *columns, "seeds", "hours", "attempts"]
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path, newline="") as file:
         writer = csv.DictWriter(file, ["condition", *columns, *fields])
         writer.writeheader()
         for name, condition in conditions.items():
             for row in condition["trials"]:
                 values = {column: row[column] for column in columns}
                 writer.writerow({"condition": name} | values | row["setting"])
-    temporary.replace(path)
 
 
 def draw(found: dict[str, Any], name: str, folder: Path) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Decoded arrays on disk, so that a compressed data set is decoded once and not at every start."""
 
+import contextlib
 import hashlib
 import logging
 import tempfile
@@ -32,7 +33,15 @@ def cached(path: Path, decode: Callable[[], ImageSet]) -> ImageSet:
                     arrays["images"], arrays["labels"], tuple(arrays["class_names"].tolist())
                 )
         except Exception as error:  # of many kinds: whatever a damaged archive raises
-            logging.warning("The cache %s is damaged (%s); decoding the data again.", path, error)
+            kept = path.with_name(path.name + ".damaged")
+            logging.warning(
+                "The cache %s is damaged (%s); decoding the data again, keeping it as %s.",
+                path,
+                error,
+                kept.name,
+            )
+            with contextlib.suppress(OSError):  # of a folder that cannot be written
+                path.replace(kept)
     image_set = decode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -33,6 +33,8 @@ class ImageSet:
                 f"images are {images.dtype} {list(images.shape)}; an image set holds uint8 "
                 "[N, H, W, C]: all images of one size, values 0 to 255"
             )
+        if 0 in images.shape[1:]:
+            raise UserError(f"images are {list(images.shape[1:])}: they are without pixels")
         if labels.shape != images.shape[:1] or labels.dtype != np.int32:
             raise UserError(
                 f"{len(images)} images have labels {labels.dtype} {list(labels.shape)}; "

@@ -4,7 +4,6 @@ A search is a file in `configs/` whose `get_config` returns what `search` return
 """
 
 import dataclasses
-import json
 import math
 import re
 import secrets
@@ -15,15 +14,19 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
-from multimodal_vit.errors import UserError, hint
-from multimodal_vit.workdir import FOLDER_NAME, Workdir
+from multimodal_vit.errors import DamagedError, UserError, hint
+from multimodal_vit.files import read_json, write_json
+from multimodal_vit.workdir import FOLDER_NAME
 
 SAVED = "search.json"
 SAMPLERS = ("random", "tpe")
 PRUNERS = ("none", "median")
 _SETTABLE = (bool, int, float, str)  # what a storage can hold as a value
 # They may change between two starts: how far to go on, and where things lie.
-_FREE = re.compile(r"num_trials|max_hours|storage|conditions\.[^.]+\.experiment\.data\.directory")
+_FREE = re.compile(
+    r"num_trials|max_hours|storage|"
+    r"conditions\.[^.]+\.experiment\.(data\.directory|train\.checkpoint_seconds)"
+)
 # A setting is compared with others, over its seeds, on the same validation pairs.
 _FIXED = re.compile(r"name|seed|evaluation\..*")
 
@@ -110,6 +113,9 @@ def check(config: ConfigDict) -> None:
 
 def problems(config: ConfigDict) -> Iterator[str]:
     """Yields a line for every mistake in a search's configuration."""
+    if wrong := list(configuration.type_problems(config, search("", {}), ("conditions",))):
+        yield from wrong
+        return
     at_least = {"seed": 0, "num_seeds": 1, "num_trials": 1, "max_hours": 0, "max_attempts": 1}
     for field, least in at_least.items():
         if not config[field] >= least:
@@ -237,16 +243,17 @@ class SearchDir:
         mark = self._saved()[1] if path.is_file() else secrets.token_hex(4)
         plain = configuration.changed(config, {"storage": ""})  # its URL may hold a password
         content = configuration.to_json(plain) | {"mark": mark}
-        if not path.is_file() or json.loads(path.read_text(encoding="utf-8")) != content:
-            Workdir(self.path).save_json(SAVED, content)
+        if not path.is_file() or read_json(path) != content:
+            write_json(path, content)
         return mark
 
     def _saved(self) -> tuple[ConfigDict, str]:
         path = self.path / SAVED
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = read_json(path)
             return ConfigDict(content["config"]), content["mark"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, DamagedError, KeyError, TypeError) as error:
             raise UserError(
-                f"{path} cannot be read as a saved search ({error}); name a new --workdir"
+                f"{path} cannot be read as a saved search ({error}); restore it from a copy, or "
+                "name a new --workdir"
             ) from error

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from multimodal_vit import config as configuration
 from multimodal_vit.data import load_splits
 from multimodal_vit.errors import DivergedError, UserError
-from multimodal_vit.run import finished, run
+from multimodal_vit.run import finished, mend, run
 from multimodal_vit.search import storage as storage_lib
 from multimodal_vit.search.definition import Condition, SearchDir, conditions_of
 from multimodal_vit.search.sampler import make_sampler
@@ -309,6 +309,7 @@ class Search:
         experiment = Experiment.create(
             configuration.changed(taken.config, {"seed": seed}), _load(taken.config)
         )
+        mend(workdir, display.line)
         if (results := finished(experiment, workdir)) is not None:
             return results
         if should_stop():

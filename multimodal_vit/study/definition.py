@@ -5,7 +5,6 @@ A study is a file in `configs/` whose `get_config` returns what `study` returns.
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
-from multimodal_vit.errors import UserError
+from multimodal_vit.errors import DamagedError, UserError
+from multimodal_vit.files import read_json
 from multimodal_vit.suites import ALL
 from multimodal_vit.workdir import FOLDER_NAME, Workdir
 
@@ -124,11 +124,16 @@ def check_folder(config: ConfigDict, folder: Path) -> None:
     Raises:
       UserError: the folder holds a single run, a search, or another study.
     """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--workdir={folder} is a file; name a folder")
     for name, what in (("config.json", "a single run"), ("search.json", "a search")):
         if (folder / name).exists():
             raise UserError(f"--workdir={folder} holds {what}; name a new folder for the study")
     path = folder / SUMMARY
-    known = json.loads(path.read_text(encoding="utf-8"))["name"] if path.exists() else config.name
+    try:
+        known = read_json(path).get("name") if path.exists() else config.name
+    except DamagedError as error:
+        raise UserError(f"{error}. Remove it: the study writes it anew from its runs") from error
     if known != config.name:
         raise UserError(
             f"--workdir={folder} holds the study {known!r}, this one is {config.name!r}; name a "
@@ -138,6 +143,10 @@ def check_folder(config: ConfigDict, folder: Path) -> None:
 
 def problems(config: ConfigDict) -> Iterator[str]:
     """Yields a line for every mistake in a study's configuration."""
+    free = ("conditions", "published")
+    if wrong := list(configuration.type_problems(config, study("", {}), free)):
+        yield from wrong
+        return
     if not config.conditions:
         yield "conditions is empty; name at least one experiment"
     for field, least in (("num_seeds", 1), ("first_seed", 0)):
@@ -148,7 +157,8 @@ def problems(config: ConfigDict) -> Iterator[str]:
             yield f"conditions: {name!r} names a folder; use letters, digits, - and _"
         for problem in configuration.problems(experiment):
             yield f"conditions.{name}.{problem}"
-    for pair in config.comparisons:
+    pairs = [pair if isinstance(pair, (tuple, list)) else (pair,) for pair in config.comparisons]
+    for pair in pairs:
         if len(pair) != 2 or pair[0] == pair[1]:
             yield f"comparisons: {tuple(pair)} must be two different conditions"
         elif all(name in config.conditions for name in pair):
@@ -159,7 +169,7 @@ def problems(config: ConfigDict) -> Iterator[str]:
                         f"comparisons: {pair[0]} and {pair[1]} differ in evaluation.{field} "
                         f"({first[field]} and {second[field]}), so they answer different pairs"
                     )
-    for name in {*itertools.chain(*config.comparisons), *config.published}:
+    for name in {*itertools.chain(*pairs), *config.published}:
         if name not in config.conditions:
             known = ", ".join(config.conditions)
             yield f"comparisons and published: {name!r} is no condition; there are: {known}"

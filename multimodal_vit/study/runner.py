@@ -16,7 +16,8 @@ from ml_collections import ConfigDict
 
 from multimodal_vit.data import Splits, load_splits
 from multimodal_vit.errors import DivergedError
-from multimodal_vit.run import finished, run
+from multimodal_vit.files import replacing
+from multimodal_vit.run import finished, mend, run
 from multimodal_vit.study.definition import StudyRun, runs_of
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import Display
@@ -44,6 +45,9 @@ def load_data(configs: Iterable[ConfigDict]) -> Callable[[ConfigDict], Splits]:
 
 class StudyDisplay:
     """What is told of a study while it runs; this one shows nothing."""
+
+    def line(self, text: str) -> None:
+        """Is told what deserves a line."""
 
     def begin(self, runs: Sequence[StudyRun], flop: Mapping[str, float]) -> None:
         """Is told all runs and, by condition, the floating-point operations of a whole run."""
@@ -89,6 +93,7 @@ def run_all(
     splits_of = load_data(which.config for which in runs)
     for which in runs:
         which.workdir.check(which.config)
+        mend(which.workdir, display.line)
 
     def experiment_of(which: StudyRun) -> Experiment:
         return Experiment.create(which.config, splits_of(which.config))
@@ -112,22 +117,19 @@ def run_all(
             which.workdir.save_failure("out of memory on the device")
         jax.clear_caches()  # each run compiles its own programs; free this one's
 
-    def is_over(which: StudyRun) -> bool:
-        return which.workdir.results() is not None or which.workdir.failure() is not None
-
     left, failed = runs, {}
     while left:
         busy = []
         for which in left:
             if should_stop():
                 return None
-            if not is_over(which):
+            if not which.workdir.is_over():
                 with which.workdir.locked() as free:
                     if not free:
                         busy.append(which)
                         display.elsewhere(which)
                         continue
-                    if not is_over(which):  # nor has it ended elsewhere just now
+                    if not which.workdir.is_over():  # nor has it ended elsewhere just now
                         train(which)
             if (reason := which.workdir.failure()) is not None:
                 failed[str(which.workdir.path.relative_to(workdir))] = reason
@@ -148,14 +150,12 @@ def write_table(runs: Sequence[StudyRun], path: Path) -> None:
     The columns are condition, seed, metric and value; a metric is named by its place in
     `results.json`, such as `test.match_accuracy`.
     """
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path, newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("condition", "seed", "metric", "value"))
         for which in runs:
             for metric, value in _numbers(which.workdir.results() or {}):
                 writer.writerow((which.condition, which.config.seed, metric, repr(value)))
-    temporary.replace(path)
 
 
 def _numbers(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, int | float]]:

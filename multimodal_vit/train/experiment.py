@@ -68,7 +68,7 @@ class Experiment:
         if splits is None:
             splits = load_splits(config.data.source, config.data.name, config.data.directory)
         task = configuration.make_task(config, splits.train)
-        devices = jax.devices() if devices is None else devices
+        devices = available_devices() if devices is None else devices
         if not for_training:
             sizes = (config.train.batch_size, config.evaluation.batch_size)
             usable = [n for n in range(1, len(devices) + 1) if math.gcd(*sizes) % n == 0]
@@ -140,6 +140,13 @@ class Experiment:
             batch_size=self.config.train.batch_size,
             key=named_key(self._key, "train"),
         )
+
+    def batch(self, step: int) -> sampler.Batch:
+        """The batch of a training step, in host memory."""
+        draw: Callable[..., sampler.Batch] = jax.jit(step_lib.draw_batch, static_argnums=(4, 5))
+        order, key = self.epoch_order(step // self.steps_per_epoch), named_key(self._key, "train")
+        size = self.config.train.batch_size
+        return jax.device_get(draw(key, step, self.train_data(), order, self.task, size))
 
     def examples(self, count: int) -> sampler.Batch:
         """Some training pairs, in host memory, for people to look at: `count`, or all if fewer."""
@@ -248,6 +255,23 @@ class Predictor:
         own = part if suite in ("", "standard") else f"{part} {suite}"
         key = named_key(self._key, f"{part} {stream}" if stream else own)
         return Pool(*self._placed[part, other], confusable), key, list(self.suites).index(suite)
+
+
+def available_devices() -> list[jax.Device]:
+    """All devices.
+
+    Raises:
+      UserError: there are none of the kind that was asked for.
+    """
+    try:
+        return jax.devices()
+    except (RuntimeError, AssertionError) as error:  # JAX raises the second where none is left
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"no device of the kind asked for with JAX_PLATFORMS={jax.config.jax_platforms!r} can "
+            f"be used ({reason}). Install what it needs (pip install 'multimodal_vit[cuda]' for a "
+            "GPU), make it visible (CUDA_VISIBLE_DEVICES), or set JAX_PLATFORMS=cpu"
+        ) from error
 
 
 def _total_steps(config: ConfigDict, num_images: int) -> int:

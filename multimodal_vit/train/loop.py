@@ -14,19 +14,30 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
+from multimodal_vit import config as configuration
 from multimodal_vit import evaluate
-from multimodal_vit.errors import DivergedError, UserError
+from multimodal_vit.errors import DamagedError, DivergedError, UserError
+from multimodal_vit.files import DAMAGED, replacing
 from multimodal_vit.suites import choose_suites
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import Display, duration, end_time
-from multimodal_vit.train.step import TrainState, make_train_steps, mean_metrics, zero_sums
+from multimodal_vit.train.step import (
+    MOST_SKIPPED_IN_A_ROW,
+    TrainState,
+    make_train_steps,
+    mean_metrics,
+    zero_sums,
+)
 from multimodal_vit.train.writer import MetricWriter
 
 SECONDS_PER_DISPATCH = 1.0  # so that a signal or a person need not wait long
 SECONDS_BEFORE_FORECAST = 2.0  # of steps: a single one tells little
 SLOW_RUN_SECONDS = 3600.0  # beyond this a CPU run names the preset for two cores
+EQUAL_LOSSES = 5  # log lines of exactly the same loss, after which something is wrong
+BAD_BATCH = "bad_batch.npz"
 
 
 @dataclasses.dataclass
@@ -41,6 +52,7 @@ class Progress:
       train_seconds: wall time in the loop, compilation and validation included, over all starts.
       step_seconds: the part of it spent on steps, without the first of each start (compilation).
       timed_steps: the steps of that part.
+      skipped_steps: whose loss, gradient or update was not finite, up to the last log line.
     """
 
     data_fingerprint: str
@@ -50,6 +62,7 @@ class Progress:
     train_seconds: float = 0.0
     step_seconds: float = 0.0
     timed_steps: int = 0
+    skipped_steps: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,31 +101,105 @@ def train(
       on_validation: told the step and the metrics of every validation of this call.
       slow_hint: said once where a CPU run would take longer than an hour.
 
+    A damaged checkpoint is set aside, in `damaged/`, and the last good one taken; so is a damaged
+    metrics file, which is written anew.
+
     Raises:
-      UserError: a checkpoint that cannot be read, or was trained on other data.
+      DivergedError: the validation loss, or the loss or gradient of `MOST_SKIPPED_IN_A_ROW` steps,
+        is not finite.
+      UserError: no checkpoint is good, or it was trained on other data; or the disk is full.
     """
     display = display or Display()
     checkpoints = Checkpoints(workdir / "checkpoints")
     try:
-        state, progress = _start(experiment, checkpoints)
+        state, progress, rows = resume(experiment, checkpoints, workdir, display.line)
         step = int(state.step)
-        with MetricWriter(workdir, step) as writer, display:
+        with MetricWriter(workdir, step, rows, display.line) as writer, display:
             display.begin(experiment.total_steps, experiment.config.train.batch_size, step)
-            loop = _Loop(experiment, checkpoints, writer, display, progress, slow_hint)
+            loop = _Loop(experiment, checkpoints, writer, display, progress, slow_hint, workdir)
             loop.on_validation = on_validation
+            if not checkpoints.steps():  # from now on a run without any has lost them
+                loop.save(step, state)
+                checkpoints.wait()
             return loop.run(state, step, should_stop)
     finally:
         checkpoints.close()
 
 
-def _start(experiment: Experiment, checkpoints: Checkpoints) -> tuple[TrainState, Progress]:
-    latest = checkpoints.latest_step()
-    if latest is None:
-        return experiment.init_state(), Progress(experiment.splits.fingerprint())
-    state, saved = checkpoints.restore(latest, experiment.abstract_state())
+def resume(
+    experiment: Experiment, checkpoints: Checkpoints, workdir: Path, say: Callable[[str], None]
+) -> tuple[TrainState, Progress, list[dict[str, Any]] | None]:
+    """The state, the progress and the metrics of the last good checkpoint, or of no steps yet."""
+    steps = checkpoints.steps()
+    for step in steps:
+        try:
+            checkpoints.verify(step)
+        except DamagedError as error:
+            say(f"{error}; kept aside as {checkpoints.set_aside(step, workdir)}")
+    for step in reversed(checkpoints.steps()):
+        try:
+            state, progress, rows = load_checkpoint(experiment, checkpoints, step)
+        except DamagedError as error:
+            say(f"{error}; kept aside as {checkpoints.set_aside(step, workdir)}")
+            continue
+        if progress.best_step not in (0, *checkpoints.steps()):
+            lost, progress.best_step = progress.best_step, checkpoints.best_step() or 0
+            now = "none until the next validation"
+            progress.best_loss = math.inf
+            if progress.best_step:
+                progress.best_loss = checkpoints.loss(progress.best_step)
+                now = f"of the others that of step {progress.best_step}"
+            say(f"The best checkpoint, of step {lost}, is lost; the best is now {now}")
+        return state, progress, rows
+    metrics = workdir / "metrics.jsonl"
+    if steps or (metrics.exists() and metrics.stat().st_size):
+        kept = f" (damaged ones are in {workdir / DAMAGED})" if steps else ""
+        raise UserError(
+            f"{workdir} holds a run, but {checkpoints.directory} no good checkpoint{kept}; put one "
+            "back from a copy, or train from the start in another --workdir"
+        )
+    return experiment.init_state(), Progress(experiment.splits.fingerprint()), []
+
+
+def load_checkpoint(
+    experiment: Experiment, checkpoints: Checkpoints, step: int
+) -> tuple[TrainState, Progress, list[dict[str, Any]] | None]:
+    """Reads a checkpoint of an experiment.
+
+    Returns:
+      The state, the loop's record, and the rows of the metrics file until then; None in place of
+      these where the checkpoint is of version 1.
+
+    Raises:
+      DamagedError: it cannot be read, or is another run's.
+      UserError: it was trained on other data.
+    """
+    like = experiment.abstract_state()
+    if checkpoints.version(step) == 1:
+        state, saved = checkpoints.restore(step, _version_1(like))
+        state = experiment.on_mesh(
+            TrainState(
+                **state | {"sums": zero_sums() | state["sums"]},
+                skipped_in_a_row=np.zeros((), np.int32),
+            )
+        )
+    else:
+        state, saved = checkpoints.restore(step, like)
+    rows = saved.pop("rows", None)
+    if (own := saved.pop("config", None)) is not None:
+        folder = checkpoints.directory / str(step)
+        other = configuration.differences(configuration.from_json(own, folder), experiment.config)
+        if other:
+            raise DamagedError(f"the checkpoint {folder} is of another run ({'; '.join(other)})")
     progress = Progress(**saved)
     check_same_data(progress, experiment)
-    return state, progress
+    return state, progress, rows
+
+
+def _version_1(like: TrainState) -> dict[str, Any]:
+    """The structure that checkpoints had before steps could be skipped."""
+    sums = {name: value for name, value in like.sums.items() if name != "skipped_steps"}
+    return {"step": like.step, "params": like.params, "opt_state": like.opt_state, "sums": sums}
 
 
 def check_same_data(progress: Progress, experiment: Experiment) -> None:
@@ -126,6 +213,12 @@ def check_same_data(progress: Progress, experiment: Experiment) -> None:
         )
 
 
+_WAY_OUT = (
+    "Start again in another --workdir with a lower --config.train.learning_rate or a "
+    "--config.train.gradient_clip"
+)
+
+
 class _Loop:
     """The state of one call of `train`."""
 
@@ -137,6 +230,7 @@ class _Loop:
         display: Display,
         progress: Progress,
         slow_hint: str,
+        workdir: Path,
     ) -> None:
         self.experiment = experiment
         self.settings = experiment.config.train
@@ -145,6 +239,7 @@ class _Loop:
         self.display = display
         self.progress = progress
         self.slow_hint = slow_hint
+        self.workdir = workdir
         self.on_validation: Callable[[int, dict[str, Any]], None] = lambda step, values: None
         names = experiment.config.evaluation.suites_in_training
         self.suites = choose_suites(names, experiment.task)
@@ -156,6 +251,8 @@ class _Loop:
         self.compile_seconds = self.timed_seconds = 0.0
         self.said_when_it_ends = False
         self.seconds_per_step: float | None = None
+        self.saved_at = self.began
+        self.warned: set[str] = set()
         # Dispatches that the device may still be computing: the step each ends at, a token that is
         # ready when it has ended, and the metric sums where a log line is due.
         self.in_flight: deque[tuple[int, jax.Array, dict[str, jax.Array] | None]] = deque()
@@ -184,12 +281,13 @@ class _Loop:
                 (epoch + 1) % settings.epochs_per_validation == 0 or step == experiment.total_steps
             )
             stopping = should_stop()
-            if validating or stopping:
+            saving = time.monotonic() - self.saved_at >= settings.checkpoint_seconds
+            if validating or stopping or saving:
                 self._see_off(leave=0)
                 if validating:
                     self._validate(state, step)
                 else:
-                    self.checkpoints.save(step, state, self._progress_now(), None)
+                    self.save(step, state)
                 self.timed_until = time.monotonic()
             if stopping:
                 break
@@ -211,7 +309,9 @@ class _Loop:
         """Waits until no more than `leave` dispatches are in flight; times, logs, shows."""
         while len(self.in_flight) > leave:
             step, token, sums = self.in_flight.popleft()
-            token.block_until_ready()
+            reached, skipped_in_a_row = jax.device_get(token)
+            if skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
+                self._give_up(int(reached))
             now = time.monotonic()
             seconds, self.timed_until = now - self.timed_until, now
             if self.timed_step is None:  # the first one compiles
@@ -228,9 +328,9 @@ class _Loop:
             loss = None
             if sums is not None:
                 values = mean_metrics(jax.device_get(sums))
-                self._check_finite(values["loss"], f"training loss before step {step}")
                 self.writer.write("train", step, self.experiment.samples_seen(step), values)
                 loss = values["loss"]
+                self._look_at(step, values)
             if self.seconds_per_step is not None:
                 self.display.update(step, loss, self.seconds_per_step)
 
@@ -260,7 +360,8 @@ class _Loop:
             self.progress.validations_without_gain = 0
         else:
             self.progress.validations_without_gain += 1
-        self.checkpoints.save(step, state, self._progress_now(), values["loss"])
+        self.save(step, state, values["loss"])
+        self._warn_of_chance(step, values)
         self._show_best()
         self.on_validation(step, values)
         self.display.line(
@@ -269,15 +370,71 @@ class _Loop:
             f"per class {values['class_accuracy']:.2%}"
         )
 
+    def save(self, step: int, state: TrainState, loss: float | None = None) -> None:
+        """Begins to save a checkpoint; the metrics of all its steps are written already."""
+        beside = {"rows": list(self.writer.rows), "config": self.experiment.config.to_dict()}
+        self.checkpoints.save(step, state, self._progress_now() | beside, loss)
+        self.saved_at = time.monotonic()
+
+    def _look_at(self, step: int, values: dict[str, Any]) -> None:
+        """Says what is suspicious in a log line."""
+        if values["skipped_steps"]:
+            self.progress.skipped_steps += values["skipped_steps"]
+            self.display.line(
+                f"Up to step {step}, {self.progress.skipped_steps} steps were skipped: their loss "
+                "or gradient was not finite."
+            )
+        last = [row["loss"] for row in self.writer.rows if row["split"] == "train"][-EQUAL_LOSSES:]
+        if len(last) == EQUAL_LOSSES and len(set(last)) == 1 and last[0] is not None:
+            self._warn(
+                "constant",
+                f"the training loss is exactly {last[0]:.6g} in {EQUAL_LOSSES} log lines up to "
+                f"step {step}: nothing is learned. Is the learning rate "
+                f"({self.settings.learning_rate:g}) too small, or the data constant?",
+            )
+
+    def _warn_of_chance(self, step: int, values: dict[str, Any]) -> None:
+        accuracy, chance = values["match_accuracy"], values["chance"]["match_accuracy"]
+        if 3 * step >= self.experiment.total_steps and (
+            values["intervals"]["match_accuracy"][0] <= chance
+        ):
+            self._warn(
+                "chance",
+                f"after {step} of {self.experiment.total_steps} steps the validation true/false "
+                f"accuracy, {accuracy:.2%}, cannot be told from chance, {chance:.2%}. A longer "
+                "run, or another learning rate or model, may be needed.",
+            )
+
+    def _warn(self, what: str, text: str) -> None:
+        if what not in self.warned:
+            self.warned.add(what)
+            self.display.line(f"Warning: {text}")
+
+    def _give_up(self, step: int) -> None:
+        """Saves the batch of the last step and stops."""
+        path = self.workdir / BAD_BATCH
+        batch = self.experiment.batch(step - 1)
+        arrays = {f"input_{name}": value for name, value in batch.inputs.items()}
+        for field in dataclasses.fields(batch):
+            if field.name != "inputs":
+                arrays[field.name] = getattr(batch, field.name)
+        with replacing(path, "wb") as file:
+            np.savez_compressed(file, step=step - 1, **arrays)
+        raise DivergedError(
+            f"the loss or the gradient of {MOST_SKIPPED_IN_A_ROW} steps in a row, up to step "
+            f"{step}, is not finite: training has diverged; {self._kept()}. The last batch is in "
+            f"{path}. {_WAY_OUT}"
+        )
+
     def _check_finite(self, loss: float, what: str) -> None:
         if not math.isfinite(loss):
-            best = self.progress.best_step
-            kept = f"the best checkpoint, of step {best}, is kept" if best else "no checkpoint yet"
             raise DivergedError(
-                f"the {what} is {loss}: training has diverged; {kept}. Start again in another "
-                "--workdir with a lower --config.train.learning_rate or a --config.train."
-                "gradient_clip"
+                f"the {what} is {loss}: training has diverged; {self._kept()}. {_WAY_OUT}"
             )
+
+    def _kept(self) -> str:
+        best = self.progress.best_step
+        return f"the best checkpoint, of step {best}, is kept" if best else "no validation yet"
 
     def _show_best(self) -> None:
         if self.progress.best_step:

@@ -17,6 +17,8 @@ from multimodal_vit.models import example_inputs
 from multimodal_vit.objective import OBJECTIVES, metric_sums
 from multimodal_vit.sampler import Batch, Task, named_key
 
+MOST_SKIPPED_IN_A_ROW = 10  # then the run has diverged, or its data is at fault
+
 
 @flax.struct.dataclass
 class TrainState:
@@ -27,12 +29,14 @@ class TrainState:
       params: the model's parameters, float32.
       opt_state: the optimizer's state.
       sums: metrics summed since the last log line; see `objective.metric_sums`.
+      skipped_in_a_row: int32, the latest steps that were all skipped; see `make_train_step`.
     """
 
     step: jax.Array
     params: Any
     opt_state: Any
     sums: dict[str, jax.Array]
+    skipped_in_a_row: jax.Array
 
 
 @flax.struct.dataclass
@@ -45,15 +49,23 @@ class TrainData:
 
 def zero_sums() -> dict[str, jax.Array]:
     """The metric sums of no steps at all."""
-    names = ("weight", "loss", "match_accuracy", "class_accuracy", "steps", "gradient_norm")
-    return {name: jnp.zeros((), jnp.float32) for name in names}
+    names = ("weight", "loss", "match_accuracy", "class_accuracy")
+    per_step = ("steps", "gradient_norm", "skipped_steps")
+    return {name: jnp.zeros((), jnp.float32) for name in names + per_step}
 
 
-def mean_metrics(sums: dict[str, Any]) -> dict[str, float]:
-    """Sums to means: per example, and the gradient norm per step."""
-    per_example = ("loss", "match_accuracy", "class_accuracy")
-    means = {name: float(sums[name] / sums["weight"]) for name in per_example}
-    return means | {"gradient_norm": float(sums["gradient_norm"] / sums["steps"])}
+def mean_metrics(sums: dict[str, Any]) -> dict[str, float | None]:
+    """Sums to means: per example, and the gradient norm per step; and the number of steps skipped.
+
+    Skipped steps do not count in the means, which are None where every step was skipped.
+    """
+    counts = {"loss": "weight", "match_accuracy": "weight", "class_accuracy": "weight"}
+    counts["gradient_norm"] = "steps"
+    means = {
+        name: float(sums[name] / sums[count]) if sums[count] else None
+        for name, count in counts.items()
+    }
+    return means | {"skipped_steps": int(sums["skipped_steps"])}
 
 
 def learning_rate_schedule(train: ConfigDict, total_steps: int) -> optax.Schedule:
@@ -85,7 +97,8 @@ def init_state(
 ) -> TrainState:
     """The state before the first step, a function of the key alone."""
     params = model.init(named_key(key, "params"), example_inputs(task))["params"]
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), zero_sums())
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(zero, params, optimizer.init(params), zero_sums(), zero)
 
 
 def loss_and_sums(
@@ -97,6 +110,26 @@ def loss_and_sums(
     )
     loss = OBJECTIVES[objective](logits, intermediates, batch)  # (B,)
     return jnp.sum(loss * batch.weight) / jnp.sum(batch.weight), metric_sums(loss, logits, batch)
+
+
+def draw_batch(
+    key: jax.Array, step: jax.Array, data: TrainData, order: jax.Array, task: Task, batch_size: int
+) -> Batch:
+    """The batch of a step: a function of the key and the step, given the epoch's order.
+
+    Args:
+      key: of the training.
+      step: int32, the updates made before.
+      data: the training split.
+      order: of the epoch's base images; see `sampler.epoch_order`.
+      task: the task.
+      batch_size: B.
+    """
+    num_images = len(data.labels)
+    step_in_epoch = step % sampler.steps_per_epoch(num_images, batch_size)
+    base, weight = sampler.base_images(order, step_in_epoch, batch_size, num_images)
+    batch_key = jax.random.fold_in(named_key(key, "batch"), step)
+    return sampler.sample_batch(batch_key, data.images, data.labels, base, weight, task)
 
 
 TrainStep = Callable[[TrainState, TrainData, jax.Array], TrainState]
@@ -117,6 +150,9 @@ def make_train_step(
     The batch of a step is a function of the key and the step; each device computes its share of
     the rows, and the compiler adds the one all-reduce of the gradients.
 
+    A step whose loss, gradient or update is not finite is skipped: parameters and optimizer stay as
+    they were, and the step is counted.
+
     Returns:
       A pure function of the state, the data and the epoch's order of base images (see
       `sampler.epoch_order`) that returns the next state.
@@ -124,24 +160,31 @@ def make_train_step(
     over_examples = NamedSharding(mesh, P("data"))
 
     def train_step(state: TrainState, data: TrainData, order: jax.Array) -> TrainState:
-        num_images = len(data.labels)
-        step_in_epoch = state.step % sampler.steps_per_epoch(num_images, batch_size)
-        base, weight = sampler.base_images(order, step_in_epoch, batch_size, num_images)
-        batch_key = jax.random.fold_in(named_key(key, "batch"), state.step)
-        batch = sampler.sample_batch(batch_key, data.images, data.labels, base, weight, task)
+        batch = draw_batch(key, state.step, data, order, task, batch_size)
         batch = jax.lax.with_sharding_constraint(batch, over_examples)
         dropout_key = jax.random.fold_in(named_key(key, "dropout"), state.step)
         gradient, sums = jax.grad(loss_and_sums, has_aux=True)(
             state.params, model, objective, batch, dropout_key
         )
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        sums |= {"steps": jnp.float32(1), "gradient_norm": optax.global_norm(gradient)}
-        return TrainState(
+        one, zero = jnp.float32(1), jnp.float32(0)
+        norm = optax.global_norm(gradient)
+        sums |= {"steps": one, "gradient_norm": norm, "skipped_steps": zero}
+        applied = TrainState(
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
             opt_state=opt_state,
             sums=jax.tree.map(jnp.add, state.sums, sums),
+            skipped_in_a_row=jnp.zeros((), jnp.int32),
         )
+        skipped = state.replace(
+            step=state.step + 1,
+            sums=state.sums | {"skipped_steps": state.sums["skipped_steps"] + one},
+            skipped_in_a_row=state.skipped_in_a_row + 1,
+        )
+        checked = jnp.stack([sums["loss"], norm, optax.global_norm(updates)])
+        finite = jnp.isfinite(checked).all()
+        return jax.tree.map(lambda a, b: jnp.where(finite, a, b), applied, skipped)
 
     return train_step
 
@@ -153,16 +196,20 @@ def make_train_steps(
 
     Returns:
       A function of the state, which it consumes, the data, the epoch's order and the number of
-      steps. It returns the next state and a token, a scalar that is ready when the steps are done
-      and that outlives the state.
+      steps. It returns the next state and a token, int32 [2], that is ready when the steps are done
+      and that outlives the state: the step, and the steps skipped in a row. Once these are
+      `MOST_SKIPPED_IN_A_ROW`, no further step is made.
     """
 
     def train_steps(
         state: TrainState, data: TrainData, order: jax.Array, num_steps: jax.Array
     ) -> tuple[TrainState, jax.Array]:
-        state = jax.lax.fori_loop(
-            0, num_steps, lambda _, state: train_step(state, data, order), state
+        end = state.step + num_steps
+        state = jax.lax.while_loop(
+            lambda state: (state.step < end) & (state.skipped_in_a_row < MOST_SKIPPED_IN_A_ROW),
+            lambda state: train_step(state, data, order),
+            state,
         )
-        return state, -state.step
+        return state, jnp.stack([state.step, state.skipped_in_a_row])
 
     return jax.jit(train_steps, donate_argnums=0)

@@ -2,8 +2,14 @@
 
 import json
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
+
+from multimodal_vit.errors import DamagedError
+from multimodal_vit.files import replacing, set_aside
+
+_NAME = "metrics.jsonl"
 
 
 class MetricWriter:
@@ -11,17 +17,35 @@ class MetricWriter:
 
     Opened again at a step, it drops the rows of later steps, so that a run that was interrupted
     leaves neither gaps nor duplicates.
+
+    Attributes:
+      rows: all that the file holds.
+
+    Args:
+      directory: of the run.
+      step: what the file is cut back to.
+      rows: those until then, as a checkpoint holds them; by default the file's own are taken. A
+        file that does not begin with them is set aside and written anew.
+      say: is told of that.
     """
 
-    def __init__(self, directory: Path, step: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        step: int,
+        rows: Sequence[dict[str, Any]] | None = None,
+        say: Callable[[str], None] = lambda text: None,
+    ) -> None:
         from tensorboardX import SummaryWriter  # late: evaluation does without
 
-        path = directory / "metrics.jsonl"
+        path = directory / _NAME
         purge = {"purge_step": step + 1} if path.exists() else {}
-        kept = [row for row in read_metrics(path) if row["step"] <= step]
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        temporary.replace(path)
+        if rows is None:
+            self.rows = [row for row in read_metrics(path) if row["step"] <= step]
+        else:
+            self.rows = list(rows)
+            restore_metrics(directory, self.rows, say)
+        _write_rows(path, self.rows)
         self._file = path.open("a", encoding="utf-8")
         self._events = SummaryWriter(str(directory / "tensorboard"), **purge)
 
@@ -31,9 +55,10 @@ class MetricWriter:
         Only the values that are plain numbers go to TensorBoard.
         """
         row = {"split": split, "step": step, "samples": samples} | values
-        self._file.write(json.dumps(row) + "\n")
+        self._file.write(_line(row))
         self._file.flush()
         os.fsync(self._file.fileno())
+        self.rows.append(row)
         for name, value in values.items():
             if isinstance(value, (int, float)):
                 self._events.add_scalar(f"{split}/{name}", value, step)
@@ -46,9 +71,56 @@ class MetricWriter:
         self._events.close()
 
 
+def restore_metrics(
+    directory: Path,
+    rows: Sequence[dict[str, Any]],
+    say: Callable[[str], None],
+    over: bool = False,
+) -> None:
+    """Sets a run's metrics.jsonl aside and writes it anew, unless it begins with some rows.
+
+    Args:
+      directory: of the run.
+      rows: as a checkpoint holds them.
+      say: is told of it.
+      over: whether the run is, so that there may be no others.
+    """
+    path = directory / _NAME
+    found = path.read_bytes() if path.exists() else None
+    expected = "".join(map(_line, rows)).encode()
+    if found == expected or (not over and (found or b"").startswith(expected)):
+        return
+    kept = "" if found is None else f", kept as {set_aside(path, directory, copy=True)}"
+    say(f"{path} was {'missing' if found is None else 'damaged'}{kept}; written anew")
+    _write_rows(path, rows)
+
+
+def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    with replacing(path) as file:
+        file.writelines(map(_line, rows))
+
+
+def _line(row: dict[str, Any]) -> str:
+    return json.dumps(row) + "\n"
+
+
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl; a last line that was cut off in writing is left out."""
+    """The rows of a metrics.jsonl; a last line that was cut off in writing is left out.
+
+    Raises:
+      DamagedError: a line is no row of metrics; the message names it.
+    """
     if not path.exists():
         return []
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith("\n")]
+    rows = []
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+        try:
+            row = json.loads(line)
+            row["split"], row["step"] + 0, row["samples"] + 0  # noqa: B018  (they are there)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise DamagedError(
+                f"{path} is damaged in line {number}; start the training in its workdir again: "
+                "the file is set aside and written anew from the checkpoints"
+            ) from error
+        rows.append(row)
+    return rows

@@ -1,0 +1,77 @@
+"""Stopping on SIGTERM and Ctrl-C: what is under way is saved, and the process ends in time.
+
+Python handles a signal between two of its own instructions, so not while XLA compiles or a long
+computation runs. A thread therefore watches the signals too, and ends the process when its time is
+up. That loses no more than a kill does: the work since the last checkpoint.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+
+SECONDS_TO_STOP = 9.0  # from the first signal; cluster managers often kill after 10
+EXIT_CODES = {signal.SIGTERM: 0, signal.SIGINT: 130}
+
+
+class Terminated(BaseException):
+    """SIGTERM came while nothing was under way that can be saved."""
+
+
+@contextlib.contextmanager
+def in_time() -> Iterator[None]:
+    """Within it, SIGTERM raises `Terminated`, and either signal ends the process in time.
+
+    Does nothing but in the main thread, which alone can handle signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    over = threading.Event()
+    receiver, sender = socket.socketpair()
+    sender.setblocking(False)
+
+    def watch() -> None:
+        while (byte := receiver.recv(1)) and byte[0] not in EXIT_CODES:
+            pass
+        if byte and not over.wait(SECONDS_TO_STOP):
+            if os.isatty(1):
+                os.write(1, b"\x1b[?25h")  # the cursor, which a live display hides
+            os.write(2, b"Stopped without a last checkpoint. The same command continues.\n")
+            os._exit(EXIT_CODES[signal.Signals(byte[0])])
+
+    def terminate(number: int, frame: object) -> None:
+        raise Terminated
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    previous_descriptor = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
+    previous_handler = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous_handler)
+        signal.set_wakeup_fd(previous_descriptor)
+        over.set()
+        sender.close()
+        watcher.join()
+        receiver.close()
+
+
+@contextlib.contextmanager
+def stop_on_signal() -> Iterator[list[signal.Signals]]:
+    """Collects SIGINT and SIGTERM instead of dying of them; a second SIGINT interrupts at once."""
+    received: list[signal.Signals] = []
+
+    def note(number: int, frame: object) -> None:
+        received.append(signal.Signals(number))
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    previous = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for which, handler in previous.items():
+            signal.signal(which, handler)
