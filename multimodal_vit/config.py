@@ -70,7 +70,7 @@ def thesis() -> ConfigDict:
     config.evaluation.num_passes = 1  # how often each image of a split is a base image
     config.evaluation.seed = 0  # the same pairs for every model
     config.evaluation.suites = ("single_foil", "order_foil")  # asked at the end of a run: suites
-    config.evaluation.suite_pairs = 5_000  # of each suite but standard, in whole batches; 0: all
+    config.evaluation.suite_pairs = 2_500  # of each suite but standard, in whole batches; 0: all
     config.evaluation.suites_in_training = ()  # asked at every validation: how they come about
     config.evaluation.other_data = ""  # a control: "" is fashion_mnist, and for it mnist
     return config

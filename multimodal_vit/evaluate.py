@@ -100,6 +100,7 @@ class Predict:
 
         def draw(pool: Pool, key: jax.Array, which: jax.Array, start: jax.Array) -> Batch:
             order = sampler.epoch_order(named_key(key, "order"), len(pool.labels), batch_size)
+            at_once = self._at_once(pool)
 
             def step(i: jax.Array) -> Batch:
                 base, weight = sampler.base_images(order, i, batch_size, len(pool.labels))
@@ -107,7 +108,7 @@ class Predict:
                 draws = [functools.partial(suite.draw, batch_key, task=task) for suite in suites]
                 return jax.lax.switch(which, draws, pool, base, weight)
 
-            batches = jax.lax.map(step, start + jnp.arange(STEPS_AT_ONCE))
+            batches = jax.lax.map(step, start + jnp.arange(at_once))
             return jax.lax.with_sharding_constraint(batches, over_examples)
 
         def answer(params: Any, batches: Batch) -> dict[str, jax.Array]:
@@ -120,6 +121,12 @@ class Predict:
 
         # Apart, so that the many suites are compiled once for all models.
         self._draw, self._answer = jax.jit(draw), jax.jit(answer)
+
+    def _steps_in_pass(self, pool: Pool) -> int:
+        return sampler.steps_per_epoch(len(pool.labels), self.batch_size)
+
+    def _at_once(self, pool: Pool) -> int:
+        return min(STEPS_AT_ONCE, self._steps_in_pass(pool))
 
     def __call__(
         self, params: Any, pool: Pool, key: jax.Array, which: int = 0, num_pairs: int = 0
@@ -136,14 +143,14 @@ class Predict:
         Returns:
           Predictions of the pairs that belong to the suite.
         """
-        in_pass = sampler.steps_per_epoch(len(pool.labels), self.batch_size)
+        in_pass, at_once = self._steps_in_pass(pool), self._at_once(pool)
         left = -(-num_pairs // self.batch_size) if num_pairs else in_pass * self.num_passes
         parts = []
         for i in range(self.num_passes):
             pass_key = jax.random.fold_in(key, i)
-            for start in range(0, min(left, in_pass), STEPS_AT_ONCE):
+            for start in range(0, min(left, in_pass), at_once):
                 # Steps after the last are filling, of weight 0.
-                count = min(STEPS_AT_ONCE, min(left, in_pass) - start) * self.batch_size
+                count = min(at_once, min(left, in_pass) - start) * self.batch_size
                 batches = self._draw(pool, pass_key, which, start)
                 answers = self._answer(params, batches) | {
                     "words": batches.inputs["words"],
@@ -169,7 +176,7 @@ class Predict:
         for row in rows:
             which_pass, place = divmod(row, len(pool.labels))
             step, place = divmod(place, self.batch_size)
-            start = step // STEPS_AT_ONCE * STEPS_AT_ONCE  # as they were drawn before
+            start = step // self._at_once(pool) * self._at_once(pool)  # as they were drawn before
             batches = self._draw(pool, jax.random.fold_in(key, which_pass), which, start)
             at = step - start, slice(place, place + 1)
             found.append(jax.tree.map(lambda x, at=at: np.asarray(x[at]), batches))
