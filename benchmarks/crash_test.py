@@ -36,7 +36,7 @@ from multimodal_vit.config import load
 from multimodal_vit.run import versions
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
-from multimodal_vit.train.loop import load_checkpoint
+from multimodal_vit.train.resume import load_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS_TO_STOP = 10.0

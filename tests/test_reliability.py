@@ -28,8 +28,9 @@ from multimodal_vit.files import file_checksum, read_json, replacing, write_json
 from multimodal_vit.run import best_parameters, mend, run
 from multimodal_vit.train.checkpoint import CHECKSUMS, Checkpoints
 from multimodal_vit.train.experiment import Experiment
-from multimodal_vit.train.loop import resume, train
+from multimodal_vit.train.loop import train
 from multimodal_vit.train.progress import Display
+from multimodal_vit.train.resume import resume
 from multimodal_vit.train.step import MOST_SKIPPED_IN_A_ROW, make_train_steps
 from multimodal_vit.train.writer import read_metrics
 from multimodal_vit.workdir import Workdir

@@ -1,0 +1,141 @@
+"""Where a run goes on: its last good checkpoint, checked to be its own."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from multimodal_vit import config as configuration
+from multimodal_vit.errors import DamagedError, UserError
+from multimodal_vit.files import DAMAGED
+from multimodal_vit.train.checkpoint import Checkpoints
+from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.train.step import TrainState, zero_sums
+
+
+@dataclasses.dataclass
+class Progress:
+    """What the loop knows beside the training state; saved with every checkpoint.
+
+    Attributes:
+      data_fingerprint: of the splits that the run is trained on.
+      best_loss: the lowest validation loss.
+      best_step: the step at which it was reached.
+      validations_without_gain: since then.
+      train_seconds: wall time in the loop, compilation and validation included, over all starts.
+      step_seconds: the part of it spent on steps, without the first of each start (compilation).
+      timed_steps: the steps of that part.
+      skipped_steps: whose loss, gradient or update was not finite, up to the last log line.
+    """
+
+    data_fingerprint: str
+    best_loss: float = float("inf")
+    best_step: int = 0
+    validations_without_gain: int = 0
+    train_seconds: float = 0.0
+    step_seconds: float = 0.0
+    timed_steps: int = 0
+    skipped_steps: int = 0
+
+
+def resume(
+    experiment: Experiment, checkpoints: Checkpoints, workdir: Path, say: Callable[[str], None]
+) -> tuple[TrainState, Progress, list[dict[str, Any]] | None]:
+    """Reads the last good checkpoint of a run, or begins one where there is none.
+
+    Args:
+      experiment: of the run.
+      checkpoints: where they are looked for; damaged ones are moved away.
+      workdir: of the run, which receives them in `damaged/`.
+      say: is told of each.
+
+    Returns:
+      What `load_checkpoint` returns.
+
+    Raises:
+      UserError: there were checkpoints, or metrics, and no checkpoint is good.
+    """
+    steps = checkpoints.steps()
+    for step in steps:
+        try:
+            checkpoints.verify(step)
+        except DamagedError as error:
+            say(f"{error}; kept aside as {checkpoints.set_aside(step, workdir)}")
+    for step in reversed(checkpoints.steps()):
+        try:
+            state, progress, rows = load_checkpoint(experiment, checkpoints, step)
+        except DamagedError as error:
+            say(f"{error}; kept aside as {checkpoints.set_aside(step, workdir)}")
+            continue
+        if progress.best_step not in (0, *checkpoints.steps()):
+            lost, progress.best_step = progress.best_step, checkpoints.best_step() or 0
+            now = "none until the next validation"
+            progress.best_loss = math.inf
+            if progress.best_step:
+                progress.best_loss = checkpoints.loss(progress.best_step)
+                now = f"of the others that of step {progress.best_step}"
+            say(f"The best checkpoint, of step {lost}, is lost; the best is now {now}")
+        return state, progress, rows
+    metrics = workdir / "metrics.jsonl"
+    if steps or (metrics.exists() and metrics.stat().st_size):
+        kept = f" (damaged ones are in {workdir / DAMAGED})" if steps else ""
+        raise UserError(
+            f"{workdir} holds a run, but {checkpoints.directory} no good checkpoint{kept}; put one "
+            "back from a copy, or train from the start in another --workdir"
+        )
+    return experiment.init_state(), Progress(experiment.splits.fingerprint()), []
+
+
+def load_checkpoint(
+    experiment: Experiment, checkpoints: Checkpoints, step: int
+) -> tuple[TrainState, Progress, list[dict[str, Any]] | None]:
+    """Reads a checkpoint of an experiment.
+
+    Returns:
+      The state, the loop's record, and the rows of the metrics file until then; None in place of
+      these where the checkpoint is of version 1.
+
+    Raises:
+      DamagedError: it cannot be read, or is another run's.
+      UserError: it was trained on other data.
+    """
+    like = experiment.abstract_state()
+    if checkpoints.version(step) == 1:
+        state, saved = checkpoints.restore(step, _version_1(like))
+        state = experiment.on_mesh(
+            TrainState(
+                **state | {"sums": zero_sums() | state["sums"]},
+                skipped_in_a_row=np.zeros((), np.int32),
+            )
+        )
+    else:
+        state, saved = checkpoints.restore(step, like)
+    rows = saved.pop("rows", None)
+    if (own := saved.pop("config", None)) is not None:
+        folder = checkpoints.directory / str(step)
+        other = configuration.differences(configuration.from_json(own, folder), experiment.config)
+        if other:
+            raise DamagedError(f"the checkpoint {folder} is of another run ({'; '.join(other)})")
+    progress = Progress(**saved)
+    check_same_data(progress, experiment)
+    return state, progress, rows
+
+
+def _version_1(like: TrainState) -> dict[str, Any]:
+    """The structure that checkpoints had before steps could be skipped."""
+    sums = {name: value for name, value in like.sums.items() if name != "skipped_steps"}
+    return {"step": like.step, "params": like.params, "opt_state": like.opt_state, "sums": sums}
+
+
+def check_same_data(progress: Progress, experiment: Experiment) -> None:
+    """Raises a `UserError` where a checkpoint's run saw other data than `experiment` holds."""
+    now = experiment.splits.fingerprint()
+    if progress.data_fingerprint != now:
+        raise UserError(
+            f"the run was trained on other data than {experiment.splits.origin} (fingerprint "
+            f"{progress.data_fingerprint}, now {now}); give it its own data with "
+            "--config.data.directory=… or TFDS_DATA_DIR, or train in another --workdir"
+        )
