@@ -24,6 +24,7 @@ def get_config() -> ConfigDict:
     base.model.num_encoder_layers = 2
     base.model.mlp_dim = 256
     base.train.patience = 0
+    base.evaluation.suites = ("standard", "order_foil")
     base.evaluation.suites_in_training = ("order_foil",)
     images = {
         name: {"model.num_conv_layers": layers, "model.patch_size": patch}
@@ -36,6 +37,4 @@ def get_config() -> ConfigDict:
         cross(base, image=images, law=laws),
     )
     config.num_seeds = 1
-    for condition in config.conditions.values():
-        condition.evaluation.suites = ("standard", "order_foil")
     return config

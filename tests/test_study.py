@@ -31,6 +31,7 @@ def get_config():
         "data.source": "digits", "data.name": "digits", "model.embedding_dim": 16,
         "model.num_encoder_layers": 1, "model.mlp_dim": 32, "model.num_heads": 2,
         "model.dropout_rate": 0.0, "train.num_samples": 2824, "train.patience": 0,
+        "evaluation.suites": ("order_foil", "single_foil"),  # all take longer
     })
     config = study(
         "Does <script>alert(1)</script> decay matter?",
@@ -40,8 +41,6 @@ def get_config():
     )
     config.published_source = "the thesis, Table 4.1"
     config.num_seeds = 2
-    for condition in config.conditions.values():
-        condition.evaluation.suites = ("single_foil", "order_foil")  # all take longer
     return config
 '''  # fmt: skip
 RUN = ["--mode=study", "--config=decay.py", "--workdir=decay"]

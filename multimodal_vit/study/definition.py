@@ -26,7 +26,9 @@ def study(
     comparisons: Sequence[tuple[str, str]] = (),
     published: Mapping[str, tuple[float, float, int]] | None = None,
 ) -> ConfigDict:
-    """The configuration of a study; every run is asked all evaluation suites and checks.
+    """The configuration of a study.
+
+    Every run is asked all evaluation suites and checks, unless its condition says otherwise.
 
     Args:
       title: what is asked, as the report's heading.
@@ -43,11 +45,7 @@ def study(
     config.num_seeds = 5
     config.first_seed = 0
     config.conditions = ConfigDict(
-        {
-            name: configuration.changed(c, {"evaluation.suites": ALL}).to_dict()
-            for name, c in conditions.items()
-        },
-        sort_keys=False,
+        {name: _asked_all(c).to_dict() for name, c in conditions.items()}, sort_keys=False
     )
     config.comparisons = tuple(tuple(pair) for pair in comparisons)
     config.published = ConfigDict(
@@ -58,6 +56,12 @@ def study(
     )
     config.published_source = ""
     return config
+
+
+def _asked_all(condition: ConfigDict) -> ConfigDict:
+    if condition.evaluation.suites == configuration.thesis().evaluation.suites:
+        return configuration.changed(condition, {"evaluation.suites": ALL})
+    return condition
 
 
 def cross(base: ConfigDict, **factors: Mapping[str, Mapping[str, Any]]) -> dict[str, ConfigDict]:
