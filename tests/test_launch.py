@@ -81,7 +81,8 @@ def test_a_slurm_job_out_of_time_saves_and_is_queued_again(tmp_path, cluster):
         text=True,
     )  # fmt: skip
     deadline = time.monotonic() + 120
-    while not (tmp_path / "run" / "metrics.jsonl").exists():
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    while not (metrics.exists() and metrics.read_text()):  # steps are made
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.1)
