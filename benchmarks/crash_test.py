@@ -124,7 +124,13 @@ class Subject:
     def is_over(self) -> bool:
         """Whether its results are there."""
         name = {"run": "results.json", "study": "study.json", "search": "search_results.json"}
-        return (self.workdir / name[self.kind]).exists()
+        path = self.workdir / name[self.kind]
+        if not path.exists():
+            return False
+        if self.kind != "search":
+            return True
+        (condition,) = json.loads(path.read_text())["conditions"].values()
+        return condition["counts"]["done"] == 2  # a search that is stopped reports too
 
     def log_lines(self) -> list[dict[str, Any]]:
         """The whole rows of a run's metrics file."""
