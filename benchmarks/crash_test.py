@@ -40,7 +40,7 @@ from multimodal_vit.train.resume import load_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS_TO_STOP = 10.0
-SECONDS_TO_HANG = 600.0
+SECONDS_TO_HANG = 3600.0
 TIMES = re.compile(
     r".*(seconds|hours|attempts|per_second|sha256)"  # of the clock, and of a file that holds it
 )
@@ -87,7 +87,11 @@ class Life:
 
     def wait(self, seconds: float = SECONDS_TO_HANG) -> int:
         """Its exit code."""
-        return self.process.wait(timeout=seconds)
+        try:
+            return self.process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
 
 
 class Subject:
