@@ -312,6 +312,8 @@ def main() -> int:
     parser.add_argument("--moments", nargs="+", help="of the kills (default: all)")
     parser.add_argument("--epochs", type=int, help="of each run (default: 20, 4 in studies)")
     arguments = parser.parse_args()
+    # A shell starts what it runs in the background deaf to Ctrl-C, and so would these be.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rng = random.Random(arguments.seed)
     shares = {"run": 3, "study": 1, "search": 1}
     total = sum(shares[kind] for kind in arguments.kinds)
