@@ -40,7 +40,7 @@ from multimodal_vit.train.resume import load_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS_TO_STOP = 10.0
-SECONDS_TO_HANG = 600.0
+SECONDS_TO_HANG = 3600.0
 TIMES = re.compile(
     r".*(seconds|hours|attempts|per_second|sha256)"  # of the clock, and of a file that holds it
 )
@@ -87,7 +87,11 @@ class Life:
 
     def wait(self, seconds: float = SECONDS_TO_HANG) -> int:
         """Its exit code."""
-        return self.process.wait(timeout=seconds)
+        try:
+            return self.process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
 
 
 class Subject:
@@ -124,7 +128,13 @@ class Subject:
     def is_over(self) -> bool:
         """Whether its results are there."""
         name = {"run": "results.json", "study": "study.json", "search": "search_results.json"}
-        return (self.workdir / name[self.kind]).exists()
+        path = self.workdir / name[self.kind]
+        if not path.exists():
+            return False
+        if self.kind != "search":
+            return True
+        (condition,) = json.loads(path.read_text())["conditions"].values()
+        return condition["counts"]["done"] == 2  # a search that is stopped reports too
 
     def log_lines(self) -> list[dict[str, Any]]:
         """The whole rows of a run's metrics file."""
@@ -302,6 +312,8 @@ def main() -> int:
     parser.add_argument("--moments", nargs="+", help="of the kills (default: all)")
     parser.add_argument("--epochs", type=int, help="of each run (default: 20, 4 in studies)")
     arguments = parser.parse_args()
+    # A shell starts what it runs in the background deaf to Ctrl-C, and so would these be.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rng = random.Random(arguments.seed)
     shares = {"run": 3, "study": 1, "search": 1}
     total = sum(shares[kind] for kind in arguments.kinds)
