@@ -16,15 +16,13 @@ SECONDS_TO_STOP = 9.0  # from the first signal; cluster managers often kill afte
 EXIT_CODES = {signal.SIGTERM: 0, signal.SIGINT: 130}
 
 
-class Terminated(BaseException):
-    """SIGTERM came while nothing was under way that can be saved."""
-
-
 @contextlib.contextmanager
 def in_time() -> Iterator[None]:
-    """Within it, SIGTERM raises `Terminated`, and either signal ends the process in time.
+    """Within it, SIGTERM and SIGINT end the process: at once, or in time where they are collected.
 
-    Does nothing but in the main thread, which alone can handle signals.
+    Nothing is under way then that could be saved. (An exception would not do: Python drops those
+    that are raised in a callback of its garbage collector, of which JAX has one.) Does nothing but
+    in the main thread, which alone can handle signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -42,17 +40,19 @@ def in_time() -> Iterator[None]:
             os.write(2, b"Stopped without a last checkpoint. The same command continues.\n")
             os._exit(EXIT_CODES[signal.Signals(byte[0])])
 
-    def terminate(number: int, frame: object) -> None:
-        raise Terminated
+    def end(number: int, frame: object) -> None:
+        os.write(2, b"Stopped. The same command continues.\n")
+        os._exit(EXIT_CODES[signal.Signals(number)])
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     previous_descriptor = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
-    previous_handler = signal.signal(signal.SIGTERM, terminate)
+    previous = {which: signal.signal(which, end) for which in EXIT_CODES}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous_handler)
+        for which, handler in previous.items():
+            signal.signal(which, handler)
         signal.set_wakeup_fd(previous_descriptor)
         over.set()
         sender.close()

@@ -22,7 +22,7 @@ from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 
 from multimodal_vit.errors import UserError
-from multimodal_vit.interruption import Terminated, in_time
+from multimodal_vit.interruption import in_time
 
 MODES = ("train", "evaluate", "sample", "study", "search")
 
@@ -51,9 +51,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    except Terminated:
-        print("Stopped. The same command continues.", file=sys.stderr)
-        return 0
 
 
 def _run(argv: list[str]) -> int:
