@@ -34,6 +34,9 @@ def probe_section(conditions: Sequence[ConditionResults], figure: MakeFigure) ->
     """
     calibrated = [c for c in conditions if c.probed("suites", "standard", "reliability")]
     followed = [c for c in conditions if c.config.evaluation.suites_in_training]
+    # All of them for each of many conditions would make a page of tens of megabytes.
+    few = ATTENTION_FIGURES if len(conditions) <= 2 else OF_MANY
+    shown_figures = {name: ATTENTION_FIGURES[name] for name in few}
     return {
         "suites": _suites(conditions),
         "referred": _referred(conditions),
@@ -42,7 +45,7 @@ def probe_section(conditions: Sequence[ConditionResults], figure: MakeFigure) ->
         "attention_figures": {
             c.name: [
                 figure(f"{name}_{c.name}", lambda draw=draw, shown=shown: draw(shown), text)
-                for name, (draw, text) in ATTENTION_FIGURES.items()
+                for name, (draw, text) in shown_figures.items()
             ]
             for c in conditions
             if (shown := _attention_of(c)) is not None
@@ -178,6 +181,8 @@ ATTENTION_FIGURES: dict[str, tuple[Callable[[AttentionResult], Figure], str]] = 
     ),
 }
 
+OF_MANY = ("true_and_false", "own_shares")  # where there are more than two conditions
+
 
 def _attention_of(condition: ConditionResults) -> AttentionResult | None:
     """The first run's attention, as far as it was asked and has any."""
@@ -264,7 +269,7 @@ def reliability(conditions: Sequence[ConditionResults]) -> Figure:
             )  # fmt: skip
         axes.set_xlabel("certainty of the answer")
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        axes.legend(fontsize=8, frameon=False, loc="upper left")
+        axes.legend(fontsize=8, frameon=False, loc="lower right")
     panels[0].set_ylabel("share that is right")
     panels[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     return figure
