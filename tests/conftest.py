@@ -1,12 +1,17 @@
 """What the tests share: where the real data lies, small data, and running a command."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+# A suite that is started in the background inherits that Ctrl-C is ignored; its commands must not.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("MULTIMODAL_VIT_TEST_DATA", ROOT.parent / "shared" / "data"))

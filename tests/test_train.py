@@ -214,12 +214,12 @@ def test_a_run_that_diverges_stops_and_keeps_its_best_checkpoint(experiment, tmp
     experiment.config.train.log_every_steps = 100
     predict = experiment.predictor()
 
-    def overflow(params, part):
-        found = predict(params, part)
+    def overflow(params, part, suite=""):
+        found = predict(params, part, suite)
         late = len(read_metrics(tmp_path / "metrics.jsonl")) == 2  # the third validation
         return dataclasses.replace(found, loss=found.loss + (np.nan if late else 0))
 
-    monkeypatch.setattr(Experiment, "predictor", lambda self: overflow)
+    monkeypatch.setattr(Experiment, "predictor", lambda self, suites: overflow)
     with pytest.raises(UserError, match=r"validation loss at step 9 is nan.*step [36], is kept"):
         train(experiment, tmp_path)
     checkpoints = Checkpoints(tmp_path / "checkpoints", read_only=True)
