@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from multimodal_vit import config as configuration
 from multimodal_vit.config import changed, small
 from multimodal_vit.errors import UserError
+from multimodal_vit.files import read_json, write_json
 from multimodal_vit.study import cross, from_file, study
 from multimodal_vit.study.definition import problems, runs_of
 
@@ -339,9 +340,9 @@ def test_a_study_does_not_mix_runs_on_different_data(finished, tmp_path):
     folder, _ = finished
     shutil.copytree(folder, tmp_path / "copy")
     path = tmp_path / "copy" / "decay" / "runs" / "on" / "seed_0" / "results.json"
-    content = json.loads(path.read_text())
+    content = read_json(path)
     content["data"]["fingerprint"] = "another"
-    path.write_text(json.dumps(content))
+    write_json(path, content)
     done = run_command(*RUN, cwd=tmp_path / "copy")
     assert done.returncode == 2
     assert "was trained on other data" in done.stderr
