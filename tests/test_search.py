@@ -250,7 +250,7 @@ def postgresql(tmp_path_factory):
     settings = f"-h 127.0.0.1 -p {port} -k {data} -F"
     subprocess.run([*server, "-l", data / "log", "-o", settings, "start"], **options)
     yield f"postgresql://searcher@127.0.0.1:{port}/postgres"
-    subprocess.run([*server, "-m", "immediate", "stop"], **options)
+    subprocess.run([*server, "-m", "immediate", "stop"], **options | {"check": False})
 
 
 def test_postgresql_another_worker_takes_over_what_a_killed_one_leaves(folder, workers, postgresql):
