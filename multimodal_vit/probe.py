@@ -68,9 +68,8 @@ def probe(
     results: dict[str, Any] = {"test": evaluate.metrics(answers)}
     if "near_foil" in suites:
         predict.confusable = evaluate.confusable(predict(params, "validation", "confusable"))
-    labels = experiment.splits.train.labels
     task = published(experiment.task)
-    frequencies = np.bincount(labels, minlength=task.num_classes) / len(labels)
+    frequencies = experiment.splits.train.class_frequencies
     read = readers(task, frequencies)
     results |= {"suites": {}, "references": {}, "skipped": {}}
     for name, suite in suites.items():

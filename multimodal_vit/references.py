@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from multimodal_vit.sampler import Task
+from multimodal_vit.sampler import Task, replacement_chances
 
 Reader = Callable[[np.ndarray, np.ndarray], np.ndarray]  # words, labels [N, n] → "true" bool [N]
 
@@ -99,12 +99,7 @@ def _passing(
     summaries: np.ndarray, every: np.ndarray, task: Task, frequencies: np.ndarray
 ) -> float:
     """The share of false pairs whose text and labels have the same summary."""
-    n, r, K = task.num_positions, task.replacement_rate, task.num_classes
-    differing = np.arange(1, n + 1)
-    chance = np.concatenate(
-        [[0.0], differing / n * r ** (differing - 1) * (1 - r) ** (n - differing)]
-    )
-    chance /= (K - 1) ** np.arange(n + 1)  # of one text, by how many labels it differs in
+    chance = replacement_chances(task)
     probability = frequencies[every].prod(axis=1)
     _, group = np.unique(summaries, axis=0, return_inverse=True)
     order = np.argsort(group, kind="stable")

@@ -120,6 +120,17 @@ def replace_labels(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
     return jnp.where(replaced, (labels + shift) % task.num_classes, labels)
 
 
+def replacement_chances(task: Task) -> np.ndarray:
+    """The chance of one false text by `replace_labels`, by the labels that it differs in.
+
+    d / n · r^(d-1) · (1 - r)^(n-d) / (K - 1)^d for d differences: float64 [n + 1], 0 for none.
+    """
+    n, r, K = task.num_positions, task.replacement_rate, task.num_classes
+    d = np.arange(1, n + 1)
+    chances = np.concatenate([[0.0], d / n * r ** (d - 1) * (1 - r) ** (n - d)])
+    return chances / (K - 1) ** np.arange(n + 1)
+
+
 def permute_labels(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
     """False texts that only order tells from true ones: the same labels in another order.
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import PercentFormatter
 
 from multimodal_vit.analysis import attention_figures
-from multimodal_vit.analysis.figures import sample_sheet, short_number
+from multimodal_vit.analysis.figures import sample_sheet
 from multimodal_vit.analysis.statistics import Summary
-from multimodal_vit.analysis.study_figures import by_data, styles
+from multimodal_vit.analysis.study_figures import by_data, curve, pairs_seen, styles
 from multimodal_vit.analysis.study_results import ConditionResults
 from multimodal_vit.analysis.tables import REFERRED
 from multimodal_vit.attention.probe import AttentionExample, AttentionResult
@@ -75,7 +75,7 @@ def probe_section(conditions: Sequence[ConditionResults], figure: MakeFigure) ->
                 "after the change. Below each whether its text is true, and the model's answer.",
             )
             for c in conditions
-            if any(not name.startswith("attention/") for name in c.runs[0].workdir.evidence())
+            if any(not name.startswith("attention/") for name in c.evidence)
         ],
     }
 
@@ -186,8 +186,12 @@ OF_MANY = ("true_and_false", "own_shares")  # where there are more than two cond
 
 def _attention_of(condition: ConditionResults) -> AttentionResult | None:
     """The first run's attention, as far as it was asked and has any."""
-    begins, evidence = "attention/", condition.runs[0].workdir.evidence()
-    arrays = {n.removeprefix(begins): a for n, a in evidence.items() if n.startswith(begins)}
+    begins = "attention/"
+    arrays = {
+        name.removeprefix(begins): array
+        for name, array in condition.evidence.items()
+        if name.startswith(begins)
+    }
     numbers = condition.results[0].get("attention")
     if not arrays or not numbers:
         return None
@@ -287,32 +291,21 @@ def in_training(conditions: Sequence[ConditionResults]) -> Figure:
         panels[0, column].set_title(data)
         for row, name in enumerate(names):
             axes = panels[row, column]
-            for (colour, line, marker), condition in zip(styles(), members, strict=False):
-                if name not in condition.config.evaluation.suites_in_training:
-                    continue
-                samples, values = condition.curve("validation", f"suites.{name}")
-                axes.plot(
-                    samples, np.nanmean(values, axis=0), line, color=colour, marker=marker,
-                    markersize=4, linewidth=1.8, label=condition.name,
-                )  # fmt: skip
-                axes.fill_between(
-                    samples, np.nanmin(values, axis=0), np.nanmax(values, axis=0),
-                    color=colour, alpha=0.2, linewidth=0,
-                )  # fmt: skip
+            for style, condition in zip(styles(), members, strict=False):
+                if name in condition.config.evaluation.suites_in_training:
+                    curve(axes, condition, f"suites.{name}", style, condition.name)
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             if column == 0:
                 axes.set_ylabel(name)
             if row == 0:
                 axes.legend(fontsize=8, frameon=False)
-        panels[-1, column].set_xlabel("training pairs seen")
-        panels[-1, column].xaxis.set_major_formatter(FuncFormatter(lambda x, _: short_number(x)))
-        panels[-1, column].set_xlim(left=0)
+        pairs_seen(panels[-1, column])
     return figure
 
 
 def failures(condition: ConditionResults) -> Figure:
     """Up to two failed pairs of every check, before and after its change."""
-    evidence = condition.runs[0].workdir.evidence()
+    evidence = condition.evidence
     shown: dict[str, list[np.ndarray]] = {"image": [], "words": [], "labels": []}
     notes = []
     for check in [*CHECKS, "consistent"]:

@@ -73,7 +73,7 @@ def write_report(
         "failed": dict(failed),
     }
     write_json(folder / SUMMARY, _without_nan(content))
-    _write_pages(config, folder, conditions, summaries, tests, command, failed)
+    _write_pages(folder, _page(config, folder, conditions, summaries, tests, command, failed))
     return content
 
 
@@ -90,21 +90,12 @@ def write_run_report(config: ConfigDict, workdir: Workdir, command: str) -> Path
     study_config.num_seeds, study_config.first_seed = 1, config.seed
     conditions = _finished(study_config, [StudyRun(name, config, workdir)])
     summaries = {name: Summary.of(conditions[0].accuracies)}
-    _write_pages(study_config, workdir.path, conditions, summaries, [], command, {})
-    return workdir.path / "report.html"
+    folder = workdir.path
+    _write_pages(folder, _page(study_config, folder, conditions, summaries, [], command, {}))
+    return folder / "report.html"
 
 
-def _write_pages(
-    config: ConfigDict,
-    folder: Path,
-    conditions: Sequence[ConditionResults],
-    summaries: Mapping[str, Summary],
-    tests: Sequence[Mapping[str, Any]],
-    command: str,
-    failed: Mapping[str, str],
-) -> None:
-    (folder / "figures").mkdir(exist_ok=True)
-    page = _page(config, folder, conditions, summaries, tests, command, failed)
+def _write_pages(folder: Path, page: Mapping[str, Any]) -> None:
     loader = jinja2.PackageLoader("multimodal_vit.analysis")
     options = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
     html = jinja2.Environment(loader=loader, autoescape=True, **options)
@@ -161,6 +152,8 @@ def _page(
     command: str,
     failed: Mapping[str, str],
 ) -> dict[str, Any]:
+    """What the templates show; draws the figures into the folder."""
+    (folder / "figures").mkdir(exist_ok=True)
     published = published_summaries(config)
     by_data = {_task_name(c, conditions): c for c in reversed(conditions)}
 
@@ -242,7 +235,9 @@ def _page(
             data: {
                 "names": c.class_names,
                 "shares": shares[data].tolist(),
-                "expected": (_frequency(c) / c.task.num_positions).tolist(),
+                "expected": (
+                    c.experiment.splits.train.class_frequencies / c.task.num_positions
+                ).tolist(),
             }
             for data, c in reversed(by_data.items())
             if c.task.num_classes <= 20
@@ -300,11 +295,6 @@ def _versions(conditions: Sequence[ConditionResults]) -> dict[str, str]:
 def _sizes(condition: ConditionResults) -> tuple[int, int, int]:
     splits = condition.experiment.splits
     return len(splits.train), len(splits.validation), len(splits.test)
-
-
-def _frequency(condition: ConditionResults) -> np.ndarray:
-    labels = np.asarray(condition.experiment.splits.train.labels)
-    return np.bincount(labels, minlength=condition.task.num_classes) / len(labels)
 
 
 def answer(test: Mapping[str, Any]) -> str:

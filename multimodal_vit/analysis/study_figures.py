@@ -152,27 +152,40 @@ def curves(conditions: Sequence[ConditionResults]) -> Figure:
             seeds = len(condition.runs)
             label = f"{condition.name} ({seeds} seed{'s' if seeds > 1 else ''})"
             for axes, metric in ((loss, "loss"), (accuracy, "match_accuracy")):
-                samples, values = condition.curve("validation", metric)
-                axes.plot(
-                    samples, np.nanmean(values, axis=0), line, color=colour, marker=marker,
-                    markersize=4, linewidth=1.8, label=label,
-                )  # fmt: skip
-                axes.fill_between(
-                    samples, np.nanmin(values, axis=0), np.nanmax(values, axis=0),
-                    color=colour, alpha=0.2, linewidth=0,
-                )  # fmt: skip
+                curve(axes, condition, metric, (colour, line, marker), label)
             samples, values = condition.curve("train", "loss")
             loss.plot(samples, np.nanmean(values, axis=0), line, color=colour, linewidth=0.7)
         accuracy.axhline(0.5, color="0.5", linewidth=0.8, linestyle=(0, (1, 3)))
-        accuracy.set_xlabel("training pairs seen")
-        accuracy.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short_number(x)))
-        accuracy.set_xlim(left=0)
+        pairs_seen(accuracy)
         loss.legend(fontsize=9, frameon=False)
     panels[0, 0].set_ylabel("binary cross entropy (nats per output)")
     panels[0, 0].set_ylim(bottom=0)
     panels[1, 0].set_ylabel("true/false accuracy, validation")
     panels[1, 0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     return figure
+
+
+def curve(
+    axes: Axes, condition: ConditionResults, metric: str, style: tuple[str, str, str], label: str
+) -> None:
+    """Draws a validation metric over training: the mean over seeds, and the band of their range."""
+    colour, line, marker = style
+    samples, values = condition.curve("validation", metric)
+    axes.plot(
+        samples, np.nanmean(values, axis=0), line, color=colour, marker=marker,
+        markersize=4, linewidth=1.8, label=label,
+    )  # fmt: skip
+    axes.fill_between(
+        samples, np.nanmin(values, axis=0), np.nanmax(values, axis=0),
+        color=colour, alpha=0.2, linewidth=0,
+    )  # fmt: skip
+
+
+def pairs_seen(axes: Axes) -> None:
+    """Names and scales the axis of the training pairs seen, from 0."""
+    axes.set_xlabel("training pairs seen")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short_number(x)))
+    axes.set_xlim(left=0)
 
 
 def by_replaced(conditions: Sequence[ConditionResults]) -> Figure:

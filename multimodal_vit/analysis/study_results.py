@@ -129,6 +129,11 @@ class ConditionResults:
         """Each run's answers to the test pairs."""
         return [Predictions.load(Path(run.workdir.path / PREDICTIONS)) for run in self.runs]
 
+    @cached_property
+    def evidence(self) -> dict[str, np.ndarray]:
+        """What the first run kept for pictures; see `probe.Probed`."""
+        return self.runs[0].workdir.evidence()
+
     def accuracy_by_replaced(self) -> dict[int, list[float]]:
         """The share of right answers by the number of wrong labels, from 0; one value a run."""
         numbers = range(self.task.num_positions + 1)

@@ -60,6 +60,11 @@ class ImageSet:
         """K, the number of classes."""
         return len(self.class_names)
 
+    @property
+    def class_frequencies(self) -> np.ndarray:
+        """The share of the images that each class has, float64 [K]."""
+        return np.bincount(self.labels, minlength=self.num_classes) / len(self)
+
     def fingerprint(self) -> str:
         """First 16 hex digits of the sha256 of images and labels: which data a run has seen."""
         digest = hashlib.sha256(np.ascontiguousarray(self.images))

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax.typing import Dtype
 
-from multimodal_vit.sampler import Task
+from multimodal_vit.sampler import Task, replacement_chances
 
 MAX_POSITIONS_PERMUTED = 6  # 720 orders
 
@@ -104,7 +104,7 @@ def permuted_likelihood(log_p: jax.Array, words: jax.Array, task: Task) -> jax.A
 
     A grid of one class throughout has its text replaced instead; it adds its own term.
     """
-    n, K = task.num_positions, task.num_classes
+    n = task.num_positions
     orders = jnp.array(list(itertools.permutations(range(n))))  # (n!, n)
     of_words = jnp.einsum("bik,bjk->bij", log_p, words)  # log p_i(w_j)
     same = jnp.einsum("bik,bjk->bij", words, words) > 0.5  # (B, n, n)
@@ -114,10 +114,7 @@ def permuted_likelihood(log_p: jax.Array, words: jax.Array, task: Task) -> jax.A
     permuted = jax.nn.logsumexp(jnp.where(changes, ordered, -jnp.inf), axis=1)
     permuted = permuted - jnp.log(jnp.maximum(changes.sum(axis=1), 1))
     differing = n - words.sum(axis=1)  # (B, K), words that are not class k
-    r = task.replacement_rate
-    d = jnp.arange(1, n + 1)
-    chance = d / n * r ** (d - 1) * (1 - r) ** (n - d) / (K - 1.0) ** d
-    chance = jnp.log(jnp.concatenate([jnp.zeros(1), chance]))[differing.astype(int)]
+    chance = jnp.log(jnp.asarray(replacement_chances(task)))[differing.astype(int)]
     equal = jax.nn.logsumexp(log_p.sum(axis=1) + chance, axis=-1)
     return jnp.logaddexp(permuted, equal)
 
