@@ -201,8 +201,8 @@ class ConditionResults:
         model = self.config.model
         experiment = self.experiment
         inputs = jax.eval_shape(lambda: example_inputs(self.task))
-        params = experiment.abstract_state().params
-        _, intermediates = jax.eval_shape(experiment.model.apply, {"params": params}, inputs)
+        variables = experiment.abstract_state().variables
+        _, intermediates = jax.eval_shape(experiment.model.apply, variables, inputs)
         tokens = [f"{intermediates['embedded'][m].shape[1]} {m}" for m in model.modalities]
         height, width, channels = self.task.canvas_shape
         return {

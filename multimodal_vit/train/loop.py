@@ -21,7 +21,7 @@ from multimodal_vit.suites import choose_suites
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import Display, duration, end_time
-from multimodal_vit.train.step import TrainState, make_train_steps, mean_metrics, zero_sums
+from multimodal_vit.train.step import TrainState, make_train_steps, mean_metrics
 from multimodal_vit.train.writer import MetricWriter
 
 SECONDS_PER_DISPATCH = 1.0  # so that a signal or a person need not wait long
@@ -176,7 +176,7 @@ class _Loop:
             step += num_steps
             closing = None
             if step == next_log or step == experiment.total_steps:
-                closing, state = state.sums, state.replace(sums=experiment.on_mesh(zero_sums()))
+                closing, state = state.sums, state.replace(sums=experiment.zero_sums())
             self.in_flight.append((step, token, closing))
             # One dispatch waits while one runs; until the speed is known, none waits.
             self._see_off(leave=0 if self.seconds_per_step is None else 1)
@@ -247,10 +247,10 @@ class _Loop:
             self.display.line(self.slow_hint)
 
     def _validate(self, state: TrainState, step: int) -> None:
-        values = evaluate.metrics(self.predict(state.params, "validation"))
+        values = evaluate.metrics(self.predict(state.variables, "validation"))
         self._check_finite(values["loss"], f"validation loss at step {step}")
         for name, suite in self.suites.items():
-            answers = self.predict(state.params, "validation", name)
+            answers = self.predict(state.variables, "validation", name)
             values[f"suites.{name}"] = evaluate.suite_share(suite, answers)
         samples = self.experiment.samples_seen(step)
         self.writer.write("validation", step, samples, values)
@@ -265,8 +265,7 @@ class _Loop:
         self.on_validation(step, values)
         self.display.line(
             f"{samples:>9,} samples: validation loss {values['loss']:.4f}"
-            f"{' (best)' if gained else ''}, true/false {values['match_accuracy']:.2%}, "
-            f"per class {values['class_accuracy']:.2%}"
+            f"{' (best)' if gained else ''}, {evaluate.in_words(values)}"
         )
 
     def _check_finite(self, loss: float, what: str) -> None:

@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 
 from multimodal_vit import sampler
 from multimodal_vit.models import example_inputs
-from multimodal_vit.objective import OBJECTIVES, metric_sums
-from multimodal_vit.sampler import Batch, Task, named_key
+from multimodal_vit.objective import OBJECTIVES, metric_names, metric_sums
+from multimodal_vit.sampler import Batch, Speech, Task, named_key
 
 
 @flax.struct.dataclass
@@ -25,6 +25,7 @@ class TrainState:
     Attributes:
       step: int32, the updates made.
       params: the model's parameters, float32.
+      statistics: other collections of the model, such as {"batch_stats": …}; of most models none.
       opt_state: the optimizer's state.
       sums: metrics summed since the last log line; see `objective.metric_sums`.
     """
@@ -33,26 +34,33 @@ class TrainState:
     params: Any
     opt_state: Any
     sums: dict[str, jax.Array]
+    statistics: dict[str, Any] = flax.struct.field(default_factory=dict)
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What the model's `apply` takes."""
+        return {"params": self.params} | self.statistics
 
 
 @flax.struct.dataclass
 class TrainData:
-    """A training split on the device: images uint8 [N, H, W, C], labels int32 [N]."""
+    """A training split on the device: images uint8 [N, H, W, C], labels int32 [N]; recordings."""
 
     images: jax.Array
     labels: jax.Array
+    speech: Speech | None = None
 
 
-def zero_sums() -> dict[str, jax.Array]:
+def zero_sums(model: nn.Module, task: Task) -> dict[str, jax.Array]:
     """The metric sums of no steps at all."""
-    names = ("weight", "loss", "match_accuracy", "class_accuracy", "steps", "gradient_norm")
+    names = (*metric_names(model.num_outputs, task.num_classes), "steps", "gradient_norm")
     return {name: jnp.zeros((), jnp.float32) for name in names}
 
 
 def mean_metrics(sums: dict[str, Any]) -> dict[str, float]:
     """Sums to means: per example, and the gradient norm per step."""
-    per_example = ("loss", "match_accuracy", "class_accuracy")
-    means = {name: float(sums[name] / sums["weight"]) for name in per_example}
+    per_example = ("loss", "match_accuracy", "class_accuracy", "accuracy")
+    means = {name: float(sums[name] / sums["weight"]) for name in per_example if name in sums}
     return means | {"gradient_norm": float(sums["gradient_norm"] / sums["steps"])}
 
 
@@ -84,19 +92,31 @@ def init_state(
     model: nn.Module, optimizer: optax.GradientTransformation, task: Task, key: jax.Array
 ) -> TrainState:
     """The state before the first step, a function of the key alone."""
-    params = model.init(named_key(key, "params"), example_inputs(task))["params"]
-    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), zero_sums())
+    variables = dict(model.init(named_key(key, "params"), example_inputs(task)))
+    params = variables.pop("params")
+    sums = zero_sums(model, task)
+    return TrainState(jnp.zeros((), jnp.int32), params, optimizer.init(params), sums, variables)
 
 
 def loss_and_sums(
-    params: Any, model: nn.Module, objective: str, batch: Batch, dropout_key: jax.Array
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The weighted mean loss of a batch, and its metric sums."""
-    logits, intermediates = model.apply(
-        {"params": params}, batch.inputs, train=True, rngs={"dropout": dropout_key}
+    params: Any,
+    statistics: dict[str, Any],
+    model: nn.Module,
+    objective: str,
+    batch: Batch,
+    dropout_key: jax.Array,
+) -> tuple[jax.Array, tuple[dict[str, jax.Array], dict[str, Any]]]:
+    """The weighted mean loss of a batch; its metric sums, and the statistics after it."""
+    (logits, intermediates), statistics = model.apply(
+        {"params": params} | statistics,
+        batch.inputs,
+        train=True,
+        rngs={"dropout": dropout_key},
+        mutable=list(statistics),
     )
     loss = OBJECTIVES[objective](logits, intermediates, batch)  # (B,)
-    return jnp.sum(loss * batch.weight) / jnp.sum(batch.weight), metric_sums(loss, logits, batch)
+    sums = metric_sums(loss, logits, batch)
+    return jnp.sum(loss * batch.weight) / jnp.sum(batch.weight), (sums, statistics)
 
 
 TrainStep = Callable[[TrainState, TrainData, jax.Array], TrainState]
@@ -128,11 +148,13 @@ def make_train_step(
         step_in_epoch = state.step % sampler.steps_per_epoch(num_images, batch_size)
         base, weight = sampler.base_images(order, step_in_epoch, batch_size, num_images)
         batch_key = jax.random.fold_in(named_key(key, "batch"), state.step)
-        batch = sampler.sample_batch(batch_key, data.images, data.labels, base, weight, task)
+        batch = sampler.sample_batch(
+            batch_key, data.images, data.labels, base, weight, task, speech=data.speech
+        )
         batch = jax.lax.with_sharding_constraint(batch, over_examples)
         dropout_key = jax.random.fold_in(named_key(key, "dropout"), state.step)
-        gradient, sums = jax.grad(loss_and_sums, has_aux=True)(
-            state.params, model, objective, batch, dropout_key
+        gradient, (sums, statistics) = jax.grad(loss_and_sums, has_aux=True)(
+            state.params, state.statistics, model, objective, batch, dropout_key
         )
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         sums |= {"steps": jnp.float32(1), "gradient_norm": optax.global_norm(gradient)}
@@ -141,6 +163,7 @@ def make_train_step(
             params=optax.apply_updates(state.params, updates),
             opt_state=opt_state,
             sums=jax.tree.map(jnp.add, state.sums, sums),
+            statistics=statistics,
         )
 
     return train_step
