@@ -287,7 +287,8 @@ def problems(config: ConfigDict) -> Iterator[str]:
     at_least = {
         "seed": 0, "evaluation.seed": 0, "model.num_conv_layers": 0, "model.patch_size": 1,
         "model.embedding_dim": 1, "model.num_encoder_layers": 1, "model.num_heads": 1,
-        "model.mlp_dim": 1, "model.audio_patch_frames": 1, "train.num_samples": 1, "train.batch_size": 1,
+        "model.mlp_dim": 1, "model.audio_patch_frames": 1,
+        "train.num_samples": 1, "train.batch_size": 1,
         "train.warmup_steps": 0, "train.weight_decay": 0, "train.gradient_clip": 0,
         "train.epochs_per_validation": 1, "train.patience": 0, "train.log_every_steps": 1,
         "evaluation.batch_size": 1, "evaluation.num_passes": 1, "evaluation.suite_pairs": 0,
@@ -328,6 +329,7 @@ def problems(config: ConfigDict) -> Iterator[str]:
             known = models.EMBEDDINGS
             yield f"model.modalities: {name!r} is not one of {', '.join(known)}{hint(name, known)}"
     yield from _fusion_problems(config)
+    yield from _classifier_problems(config)
     dim, heads = config.model.embedding_dim, config.model.num_heads
     if heads >= 1 and dim % heads:
         fitting = [str(h) for h in range(1, min(dim, 32) + 1) if dim % h == 0]
@@ -352,32 +354,6 @@ def _fusion_problems(config: ConfigDict) -> Iterator[str]:
                     f"model.modalities: {name!r} can be read by "
                     f"model.fusion={' or '.join(owners)} alone"
                 )
-    sizes = models.SIZES.get(config.model.audio_image_sizes)
-    if fusion == "addition" and len(modalities) > 1 and sizes is not None:
-        if sizes.image_features != sizes.audio_features:
-            yield (
-                f"model.fusion='addition' cannot add the {sizes.image_features} features of the "
-                f"image to the {sizes.audio_features} of the sound of "
-                f"model.audio_image_sizes={config.model.audio_image_sizes!r}; take 'concatenation'"
-            )
-    one_true = tuple(config.task.grid) == (1, 1) and config.task.false_rate == 0
-    classifies = (
-        config.train.objective == "class_cross_entropy",
-        config.model.num_match_outputs == 0,
-        one_true,
-    )
-    if any(classifies[:2]) and not all(classifies):
-        yield (
-            "a classifier of single images has train.objective='class_cross_entropy', "
-            "model.num_match_outputs=0, task.grid=(1, 1) and task.false_rate=0.0; here they are "
-            f"{config.train.objective!r}, {config.model.num_match_outputs}, "
-            f"{tuple(config.task.grid)} and {config.task.false_rate}"
-        )
-    if set(modalities) & {"image_features", "audio_features"} and not one_true:
-        yield (
-            "model.modalities 'image_features' and 'audio_features' are of one image and one "
-            "recording of it: task.grid=(1, 1), task.false_rate=0.0"
-        )
     if config.train.objective == "quadrant_cross_entropy" and "quadrants" not in modalities:
         yield (
             "train.objective='quadrant_cross_entropy' trains the modality 'quadrants', which "
@@ -411,6 +387,37 @@ def _audio_problems(config: ConfigDict, task: sampler.Task) -> Iterator[str]:
         yield (
             f"model.audio_patch_frames={config.model.audio_patch_frames} does not divide the "
             f"{frames} frames of a recording; these do: {', '.join(fitting)}"
+        )
+
+
+def _classifier_problems(config: ConfigDict) -> Iterator[str]:
+    """Settings of classifiers of single images, which belong together."""
+    fusion, modalities = config.model.fusion, tuple(config.model.modalities)
+    sizes = models.SIZES.get(config.model.audio_image_sizes)
+    sums = fusion == "addition" and len(modalities) > 1 and sizes is not None
+    if sums and sizes.image_features != sizes.audio_features:
+        yield (
+            f"model.fusion='addition' cannot add the {sizes.image_features} features of the image "
+            f"to the {sizes.audio_features} of the sound of model.audio_image_sizes="
+            f"{config.model.audio_image_sizes!r}; take model.fusion='concatenation'"
+        )
+    one_true = tuple(config.task.grid) == (1, 1) and config.task.false_rate == 0
+    classifies = (
+        config.train.objective == "class_cross_entropy",
+        config.model.num_match_outputs == 0,
+        one_true,
+    )
+    if any(classifies[:2]) and not all(classifies):
+        yield (
+            "a classifier of single images has train.objective='class_cross_entropy', "
+            "model.num_match_outputs=0, task.grid=(1, 1) and task.false_rate=0.0; here they are "
+            f"{config.train.objective!r}, {config.model.num_match_outputs}, "
+            f"{tuple(config.task.grid)} and {config.task.false_rate}"
+        )
+    if set(modalities) & {"image_features", "audio_features"} and not one_true:
+        yield (
+            "model.modalities 'image_features' and 'audio_features' are of one image and one "
+            "recording of it: task.grid=(1, 1), task.false_rate=0.0"
         )
 
 

@@ -1,9 +1,9 @@
 """Losses and training metrics, from logits and targets.
 
 The logits [B, U] are one true/false unit (or two, "true" and "false"), then one unit for each
-class: "this class is in the image". A classifier of single images has no true/false unit: its K logits are
-those of a softmax. To add an objective, write a function like
-`binary_cross_entropy` and a line in `OBJECTIVES`; it also receives the model's intermediates.
+class: "this class is in the image". A classifier of single images has no true/false unit: its K
+logits are those of a softmax. To add an objective, write a function like `binary_cross_entropy` and
+a line in `OBJECTIVES`; it also receives the model's intermediates.
 """
 
 from collections.abc import Callable

@@ -230,7 +230,11 @@ def _make_measure(
 
 
 def _occlude(
-    model: nn.Module, num_classes: int, variables: Any, inputs: dict[str, jax.Array], masks: np.ndarray
+    model: nn.Module,
+    num_classes: int,
+    variables: Any,
+    inputs: dict[str, jax.Array],
+    masks: np.ndarray,
 ) -> jax.Array:
     def logit(image: jax.Array) -> jax.Array:
         logits, _ = model.apply(variables, inputs | {"image": image})

@@ -104,9 +104,7 @@ def split_recordings(
     test = unseen if test_speakers else first
     validation = next_ & ~unseen
     train = ~(test | validation)
-    return checked(
-        recordings[train], recordings[validation], recordings[test], class_names, origin
-    )
+    return checked(recordings[train], recordings[validation], recordings[test], class_names, origin)
 
 
 def checked(

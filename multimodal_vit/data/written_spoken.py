@@ -109,7 +109,9 @@ def _array(folder: Path, kind: str, part: str, width: int | None) -> np.ndarray:
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} cannot be read as a .npy file ({error}). Fetch it again") from error
+        raise UserError(
+            f"{path} cannot be read as a .npy file ({error}). Fetch it again"
+        ) from error
     if width is None and array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.shape[1:] != (() if width is None else (width,)) or array.dtype.kind not in "iufb":

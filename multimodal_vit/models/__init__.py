@@ -83,9 +83,7 @@ def _patches(model: ConfigDict, task: Task) -> nn.Module:
 
 
 def _audio(model: ConfigDict, task: Task) -> nn.Module:
-    return AudioEmbedding(
-        model.audio_patch_frames, model.embedding_dim, jnp.dtype(model.dtype)
-    )
+    return AudioEmbedding(model.audio_patch_frames, model.embedding_dim, jnp.dtype(model.dtype))
 
 
 def _image_features(model: ConfigDict, task: Task) -> nn.Module:

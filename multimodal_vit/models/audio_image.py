@@ -1,6 +1,6 @@
 """A digit from its image and a recording of it: models A, B and C (Gandham, sections 2.2 and 3).
 
-Each modality has an encoder that returns one feature vector, as an embedding of one token [B, 1, F];
+Each modality has an encoder that returns one feature vector, an embedding of one token [B, 1, F];
 `LateFusion` joins them by concatenation or addition. Model C is printed layer by layer in the
 paper's Figure 4; what its text leaves open of A and B is chosen here and marked so.
 """
@@ -220,7 +220,7 @@ class AudioFeatures(nn.Module):
 
 
 class LateFusion(nn.Module):
-    """Feature vectors joined by concatenation or addition, then the hidden layers of the classifier.
+    """Feature vectors concatenated or added, then the hidden layers of the classifier.
 
     Attributes:
       sizes: of which model.

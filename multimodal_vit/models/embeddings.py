@@ -1,7 +1,7 @@
 """Embeddings: raw inputs in, token sequences [B, T, D] out, one module for each modality.
 
-An embedding names the input that it reads in `reads`, and is told whether it is trained. To add a modality, write such a module and a
-line in `multimodal_vit.models.EMBEDDINGS`.
+An embedding names the input that it reads in `reads`, and is told whether it is trained. To add a
+modality, write such a module and a line in `multimodal_vit.models.EMBEDDINGS`.
 """
 
 from typing import ClassVar

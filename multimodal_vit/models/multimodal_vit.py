@@ -40,8 +40,8 @@ class MultimodalViT(nn.Module):
 
         Args:
           inputs: raw inputs by name, such as "words" int32 [B, n] and "image" uint8 [B, H, W, C].
-            Where "present" bool [B, 3] is among them, tokens of an input that is missing are 0: what
-            a modality's positions say then stands for nothing being there.
+            Where "present" bool [B, 3] is among them, tokens of an input that is missing are 0:
+            what a modality's positions say then stands for nothing being there.
           train: whether dropout acts (it then needs the random stream "dropout").
           return_attention: whether the intermediates hold attention weights.
 
@@ -70,8 +70,6 @@ class MultimodalViT(nn.Module):
             return present
         reads = sorted({INPUTS.index(embed.reads) for embed in self.embeddings.values()})
         shape = (len(present), len(reads))
-        kept = jax.random.bernoulli(
-            self.make_rng("dropout"), 1 - self.modality_dropout_rate, shape
-        )
+        kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.modality_dropout_rate, shape)
         kept |= ~kept.any(axis=1, keepdims=True)  # all, where none would be left
         return present.at[:, jnp.array(reads)].set(present[:, jnp.array(reads)] & kept)
