@@ -24,7 +24,7 @@ PARTS = {
 }
 
 
-def get_config(name: str = "paper") -> ConfigDict:
+def get_config(name: str = "thesis") -> ConfigDict:
     folder = Path(__file__).parent
     models = {m: from_file(f"{folder}/audio_image_{m}.py:{name}") for m in ("a", "b", "c", "vit")}
     conditions = models | {c: changed(models[m], changes) for c, (m, changes) in PARTS.items()}
