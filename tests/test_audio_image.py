@@ -232,7 +232,7 @@ def speaking_splits(tiny_splits):
 def tiny(name, **changes):
     config = load(name)
     config.train.num_samples, config.evaluation.batch_size = 1000, 40
-    config.train.log_every_steps = 5
+    config.train.log_every_steps, config.train.warmup_steps = 5, 0
     return changed(config, changes)
 
 
@@ -253,7 +253,7 @@ def test_a_run_ends_in_accuracy_and_macro_f1_and_a_report(name, speaking_splits,
     rows = read_metrics(tmp_path / "metrics.jsonl")
     assert {"loss", "accuracy"} <= rows[0].keys()
     losses = [row["loss"] for row in rows if row["split"] == "train"]
-    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] < losses[0] - 0.3
 
 
 def test_statistics_of_batch_normalisation_are_kept_and_continued(speaking_splits, tmp_path):
@@ -353,8 +353,10 @@ def test_a_study_of_classifiers_writes_its_report(speaking_splits, tmp_path, mon
     from multimodal_vit.analysis import report
     from multimodal_vit.study import runner, study
 
-    config = study("Which?", {"c": tiny("audio_image_c"), "vit": tiny("audio_image_vit")})
+    config = study("Which?", {"a": tiny("audio_image_a")})
     config.name, config.num_seeds = "tiny", 1
+    for condition in config.conditions.values():
+        condition.evaluation.suites = ("blind_audio", "without_audio")
     for module in (runner, report):
         monkeypatch.setattr(module, "load_data", lambda configs: lambda config: speaking_splits)
     assert runner.run_all(config, tmp_path) == {}
