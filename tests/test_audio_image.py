@@ -374,3 +374,12 @@ def test_classifiers_and_true_false_models_share_no_study(tiny_config):
     config = study("Both?", {"c": load("audio_image_c"), "grid": tiny_config})
     with pytest.raises(UserError, match="cannot be in one study"):
         check(config)
+
+
+def test_a_search_takes_no_classifiers():
+    from multimodal_vit.search import definition
+
+    config = from_file(f"{ROOT / 'configs' / 'search_table41.py'}:small")
+    name = next(iter(config.conditions))
+    config.conditions[name].experiment = load("audio_image_vit")
+    assert any("is a classifier" in problem for problem in definition.problems(config))

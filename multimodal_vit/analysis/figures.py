@@ -29,6 +29,7 @@ def sample_sheet(
     columns: int = 4,
     notes: Sequence[str] = (),
     sounds: np.ndarray | None = None,
+    judged: bool = True,
 ) -> Figure:
     """Draws examples of the task with their texts and targets.
 
@@ -41,11 +42,12 @@ def sample_sheet(
       columns: examples in a row.
       notes: a line below each, if given.
       sounds: float [B, T, F], spectrograms to show beside the images, if given.
+      judged: whether it is said below each if its text is true.
     """
     rows = -(-len(images) // columns)
     ratio = images.shape[1] / images.shape[2]
-    width = 3.1 if sounds is None else 6.2
-    figure = Figure(figsize=(width * columns, (3.0 * ratio + 1.2) * rows), layout="constrained")
+    size = (3.1, 3.0 * ratio + 1.2) if sounds is None else (5.0, 2.4 * ratio + 0.7)
+    figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flat
     for i, (axes, image, text, shown) in enumerate(
         zip(panels, images, words, labels, strict=False)
@@ -69,7 +71,7 @@ def sample_sheet(
             if word != label
         ]
         axes.set_title(_text([class_names[word] for word in text], grid[1]), fontsize=10, pad=5)
-        verdict = "true" if is_true else "false: " + _text(wrong, 1)
+        verdict = "" if not judged else "true" if is_true else "false: " + _text(wrong, 1)
         axes.set_xlabel(
             f"{verdict}\n{notes[i]}" if notes else verdict,
             fontsize=9,
@@ -94,6 +96,7 @@ def task_sheet(experiment: Experiment, count: int) -> Figure:
         experiment.task.grid,
         experiment.splits.train.class_names,
         sounds=sounds,
+        judged=not experiment.task.classifies,
     )
 
 
