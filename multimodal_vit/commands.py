@@ -26,7 +26,7 @@ from multimodal_vit.suites import ALL, choose_suites
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import ProgressDisplay, duration
 from multimodal_vit.train.writer import read_metrics
-from multimodal_vit.workdir import METRICS, PREDICTIONS, SAMPLES, Workdir
+from multimodal_vit.workdir import METRICS, PREDICTIONS, SAMPLES, SOUNDS, Workdir
 
 SHEET_EXAMPLES = 16
 MAX_CACHE_BYTES = 2**30  # of compiled programs; the longest unused go first
@@ -117,8 +117,8 @@ def run_evaluate(
         config = configuration.changed(config, free)
     experiment = Experiment.create(config, for_training=False)
     chosen = choose_suites(suites, experiment.task)
-    best_step, params = best_parameters(experiment, workdir)
-    probed = probe(experiment, params, chosen, everything=tuple(suites) == ALL)
+    best_step, variables = best_parameters(experiment, workdir)
+    probed = probe(experiment, variables, chosen, everything=tuple(suites) == ALL)
     found = probed.results
     title = f"{config.name}, checkpoint of step {best_step}"
     console.print(tables.results_table(title, found["test"]))
@@ -170,8 +170,14 @@ def run_study(config: ConfigDict, folder: Path, console: Console, command: str) 
     return 2 if failed else 0
 
 
-def run_sample(config: ConfigDict, workdir: Workdir, console: Console) -> int:
+def run_sample(config: ConfigDict, workdir: Workdir, console: Console, wav: bool = False) -> int:
     """Draws a sheet of task examples, `samples.png`, from the training split.
+
+    Args:
+      config: of the task.
+      workdir: where the sheet is written.
+      console: for what was written.
+      wav: also write what is heard of each example, in `sounds/`.
 
     Raises:
       UserError: the configuration, the data or the workdir cannot be used.
@@ -182,6 +188,10 @@ def run_sample(config: ConfigDict, workdir: Workdir, console: Console) -> int:
     path = workdir.path / SAMPLES
     _draw_samples(experiment, path)
     console.print(f"{SHEET_EXAMPLES} examples of the task in {path}")
+    if wav:
+        folder = workdir.path / SOUNDS
+        count = figures.write_sounds(experiment, SHEET_EXAMPLES, folder)
+        console.print(f"{count} of them to hear in {folder}")
     return 0
 
 

@@ -29,6 +29,8 @@ def thesis() -> ConfigDict:
     config.data.source = "auto"  # "auto", "idx", "tfds" or "digits": multimodal_vit.data.SOURCES
     config.data.name = "mnist"  # the folder below the data directory
     config.data.directory = ""  # "": TFDS_DATA_DIR, else ~/tensorflow_datasets
+    config.data.audio = ""  # recordings that speak the words: multimodal_vit.data.AUDIO_SOURCES
+    config.data.test_speakers = ()  # only these are heard in the test; (): every one, everywhere
 
     config.task = ConfigDict()
     config.task.grid = (2, 2)  # rows, columns
@@ -48,7 +50,13 @@ def thesis() -> ConfigDict:
     config.model.num_heads = 4  # chosen
     config.model.mlp_dim = 1024  # chosen
     config.model.dropout_rate = 0.1  # chosen
-    config.model.num_match_outputs = 1  # 1: section 3.3.3; 2: section 3.1
+    config.model.num_match_outputs = 1  # 1: section 3.3.3; 2: section 3.1; 0: a classifier
+    config.model.audio_patch_frames = 3  # frames of a recording in one token
+    config.model.modality_embeddings = False  # besides the positions
+    config.model.modality_dropout_rate = 0.0  # of each input in training, where there is audio
+    config.model.audio_image_sizes = "c"  # of the audio-image paper: multimodal_vit.models.SIZES
+    config.model.audio_layout = "paper"  # how its LSTM reads a recording: models.LAYOUTS
+    config.model.flip_rate = 0.0  # its 0.5 is off: a mirrored digit is another shape
     config.model.dtype = "float32"  # of the computation, or "bfloat16"; parameters are float32
 
     config.train = ConfigDict()
@@ -98,6 +106,48 @@ def faithful() -> ConfigDict:
     config.train.warmup_steps = 0
     config.train.weight_decay = 0.0
     config.train.gradient_clip = 0.0
+    return config
+
+
+def classifier(name: str) -> ConfigDict:
+    """A digit from its image and a recording of it, trained as the audio-image paper does.
+
+    Adam at a constant rate of 0.001, batches of 32, softmax cross entropy (section 2.3).
+
+    Args:
+      name: a preset: "small", 2 epochs; with any other 10, as the paper (it has 10 to 20).
+
+    Raises:
+      UserError: no such preset.
+    """
+    preset(name)
+    config = faithful()
+    config.data.name = "mnist"
+    config.data.audio = "spoken_digit"
+    config.task.grid = (1, 1)
+    config.task.false_rate = 0.0
+    config.model.num_match_outputs = 0
+    config.train.objective = "class_cross_entropy"
+    config.train.num_samples = 110_000 if name == "small" else 550_000
+    config.train.batch_size = 32
+    config.train.learning_rate = 1e-3
+    config.train.patience = 0
+    config.evaluation.suites = ("without_image", "without_audio")
+    return config
+
+
+def audio_image(name: str, sizes: str, fusion: str) -> ConfigDict:
+    """Models A, B and C of the audio-image paper; see `classifier`.
+
+    Args:
+      name: a preset, as `classifier` takes it.
+      sizes: "a", "b" or "c".
+      fusion: "concatenation" or "addition".
+    """
+    config = classifier(name)
+    config.model.modalities = ("image_features", "audio_features")
+    config.model.audio_image_sizes = sizes
+    config.model.fusion = fusion
     return config
 
 
@@ -157,6 +207,18 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
     return copy
 
 
+def data_arguments(config: ConfigDict) -> tuple[Any, ...]:
+    """What `data.load_splits` is called with; equal for equal data."""
+    settings = config.data
+    return (
+        settings.source,
+        settings.name,
+        settings.directory,
+        settings.audio,
+        tuple(settings.test_speakers),
+    )
+
+
 def make_task(config: ConfigDict, image_set: data.ImageSet) -> sampler.Task:
     """The task that `config.task` describes, on a data set's images and classes."""
     return sampler.Task(
@@ -167,6 +229,7 @@ def make_task(config: ConfigDict, image_set: data.ImageSet) -> sampler.Task:
         corruption=config.task.corruption,
         replacement_rate=config.task.replacement_rate,
         held_out=config.task.held_out,
+        audio_shape=image_set.recordings.features.shape[1:] if image_set.recordings else None,
     )
 
 
@@ -183,7 +246,11 @@ def check_with_data(config: ConfigDict, task: sampler.Task, num_devices: int) ->
       task: the task on the data.
       num_devices: that share each batch.
     """
-    found = [*_shape_problems(config, task), *_suite_problems(config, task)]
+    found = [
+        *_shape_problems(config, task),
+        *_audio_problems(config, task),
+        *_suite_problems(config, task),
+    ]
     for field in ("train", "evaluation"):
         size = config[field].batch_size
         if size % num_devices:
@@ -250,18 +317,22 @@ def problems(config: ConfigDict) -> Iterator[str]:
     config = default
     choices = {
         "data.source": data.SOURCES,
+        "data.audio": ("", *data.AUDIO_SOURCES),
         "task.corruption": sampler.CORRUPTIONS,
         "task.held_out": sampler.HELD_OUT,
         "model.stem": models.STEMS,
         "model.fusion": models.FUSIONS,
         "model.dtype": ("float32", "bfloat16"),
+        "model.audio_image_sizes": models.SIZES,
+        "model.audio_layout": models.LAYOUTS,
         "train.objective": objective.OBJECTIVES,
         "train.schedule": ("constant", "cosine"),
     }
     at_least = {
         "seed": 0, "evaluation.seed": 0, "model.num_conv_layers": 0, "model.patch_size": 1,
         "model.embedding_dim": 1, "model.num_encoder_layers": 1, "model.num_heads": 1,
-        "model.mlp_dim": 1, "train.num_samples": 1, "train.batch_size": 1,
+        "model.mlp_dim": 1, "model.audio_patch_frames": 1,
+        "train.num_samples": 1, "train.batch_size": 1,
         "train.warmup_steps": 0, "train.weight_decay": 0, "train.gradient_clip": 0,
         "train.epochs_per_validation": 1, "train.patience": 0, "train.log_every_steps": 1,
         "train.checkpoint_seconds": 0,
@@ -286,12 +357,15 @@ def problems(config: ConfigDict) -> Iterator[str]:
     for field in ("task.false_rate", "task.replacement_rate"):
         if not 0 <= _get(config, field) <= 1:
             yield f"{field}={_get(config, field)} is no probability: it must be 0 to 1"
-    if not 0 <= config.model.dropout_rate < 1:
-        yield f"model.dropout_rate={config.model.dropout_rate} must be at least 0 and below 1"
+    if not 0 <= config.model.flip_rate <= 1:
+        yield f"model.flip_rate={config.model.flip_rate} is no probability: it must be 0 to 1"
+    for field in ("model.dropout_rate", "model.modality_dropout_rate"):
+        if not 0 <= _get(config, field) < 1:
+            yield f"{field}={_get(config, field)} must be at least 0 and below 1"
     if not 0 < config.train.learning_rate < float("inf"):
         yield f"train.learning_rate={config.train.learning_rate} must be a positive number"
-    if config.model.num_match_outputs not in (1, 2):
-        yield f"model.num_match_outputs={config.model.num_match_outputs} must be 1 or 2"
+    if config.model.num_match_outputs not in (0, 1, 2):
+        yield f"model.num_match_outputs={config.model.num_match_outputs} must be 0, 1 or 2"
     grid = config.task.grid
     if len(grid) != 2 or not all(isinstance(i, int) and i >= 1 for i in grid):
         yield f"task.grid={tuple(grid)} must be (rows, columns), each a whole number from 1"
@@ -303,6 +377,7 @@ def problems(config: ConfigDict) -> Iterator[str]:
             known = models.EMBEDDINGS
             yield f"model.modalities: {name!r} is not one of {', '.join(known)}{hint(name, known)}"
     yield from _fusion_problems(config)
+    yield from _classifier_problems(config)
     dim, heads = config.model.embedding_dim, config.model.num_heads
     if heads >= 1 and dim >= 1 and dim % heads:
         fitting = [str(h) for h in range(1, min(dim, 32) + 1) if dim % h == 0]
@@ -316,12 +391,17 @@ def _fusion_problems(config: ConfigDict) -> Iterator[str]:
     """Modalities that the fusion cannot read, and what the oracle cannot do."""
     fusion, modalities = config.model.fusion, tuple(config.model.modalities)
     reads = models.FUSION_READS.get(fusion)
-    if reads and modalities != reads:
+    fits = modalities == reads if fusion == "bayes_rule" else set(modalities) <= set(reads or ())
+    if reads and not fits:
         yield f"model.fusion={fusion!r} reads model.modalities={reads}, not {modalities}"
     elif not reads:
-        for owner, names in models.FUSION_READS.items():
-            for name in set(names) & set(modalities):
-                yield f"model.modalities: {name!r} can be read by model.fusion={owner!r} alone"
+        for name in modalities:
+            owners = [repr(f) for f, names in models.FUSION_READS.items() if name in names]
+            if owners:
+                yield (
+                    f"model.modalities: {name!r} can be read by "
+                    f"model.fusion={' or '.join(owners)} alone"
+                )
     if config.train.objective == "quadrant_cross_entropy" and "quadrants" not in modalities:
         yield (
             "train.objective='quadrant_cross_entropy' trains the modality 'quadrants', which "
@@ -337,6 +417,56 @@ def _fusion_problems(config: ConfigDict) -> Iterator[str]:
                 f"{models.MAX_POSITIONS_PERMUTED} words; task.grid={(rows, columns)} has more: "
                 "take task.corruption='replace' or a smaller grid"
             )
+
+
+def _audio_problems(config: ConfigDict, task: sampler.Task) -> Iterator[str]:
+    """Modalities that need recordings, and recordings that do not fit them."""
+    hears = [m for m in config.model.modalities if m in ("audio", "audio_features")]
+    if hears and task.audio_shape is None:
+        yield (
+            f"model.modalities: {hears[0]!r} needs recordings; name some with data.audio: "
+            f"{', '.join(data.AUDIO_SOURCES)}"
+        )
+    elif config.model.modality_dropout_rate and task.audio_shape is None:
+        yield "model.modality_dropout_rate acts only where data.audio names recordings"
+    elif "audio" in hears and task.audio_shape[0] % config.model.audio_patch_frames:
+        frames = task.audio_shape[0]
+        fitting = [str(n) for n in range(1, frames + 1) if frames % n == 0]
+        yield (
+            f"model.audio_patch_frames={config.model.audio_patch_frames} does not divide the "
+            f"{frames} frames of a recording; these do: {', '.join(fitting)}"
+        )
+
+
+def _classifier_problems(config: ConfigDict) -> Iterator[str]:
+    """Settings of classifiers of single images, which belong together."""
+    fusion, modalities = config.model.fusion, tuple(config.model.modalities)
+    sizes = models.SIZES.get(config.model.audio_image_sizes)
+    sums = fusion == "addition" and len(modalities) > 1 and sizes is not None
+    if sums and sizes.image_features != sizes.audio_features:
+        yield (
+            f"model.fusion='addition' cannot add the {sizes.image_features} features of the image "
+            f"to the {sizes.audio_features} of the sound of model.audio_image_sizes="
+            f"{config.model.audio_image_sizes!r}; take model.fusion='concatenation'"
+        )
+    one_true = tuple(config.task.grid) == (1, 1) and config.task.false_rate == 0
+    classifies = (
+        config.train.objective == "class_cross_entropy",
+        config.model.num_match_outputs == 0,
+        one_true,
+    )
+    if any(classifies[:2]) and not all(classifies):
+        yield (
+            "a classifier of single images has train.objective='class_cross_entropy', "
+            "model.num_match_outputs=0, task.grid=(1, 1) and task.false_rate=0.0; here they are "
+            f"{config.train.objective!r}, {config.model.num_match_outputs}, "
+            f"{tuple(config.task.grid)} and {config.task.false_rate}"
+        )
+    if set(modalities) & {"image_features", "audio_features"} and not one_true:
+        yield (
+            "model.modalities 'image_features' and 'audio_features' are of one image and one "
+            "recording of it: task.grid=(1, 1), task.false_rate=0.0"
+        )
 
 
 def _suite_problems(config: ConfigDict, task: sampler.Task) -> Iterator[str]:
@@ -429,6 +559,7 @@ def from_json(fields: dict[str, Any], path: Path) -> ConfigDict:
         config.lock().update(fields)
         config.task.grid = tuple(config.task.grid)
         config.model.modalities = tuple(config.model.modalities)
+        config.data.test_speakers = tuple(config.data.test_speakers)
         for field in ("suites", "suites_in_training"):
             config.evaluation[field] = tuple(config.evaluation[field])
     except (TypeError, ValueError, AttributeError, KeyError) as error:

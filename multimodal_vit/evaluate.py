@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from scipy import special, stats
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import f1_score, roc_auc_score
 
 from multimodal_vit import sampler
 from multimodal_vit.errors import UserError
@@ -45,6 +45,11 @@ class Predictions:
     words: np.ndarray
     chosen: np.ndarray
     labels: np.ndarray
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the logits are of the classes alone, without a true/false unit."""
+        return self.logits.shape[1] == self.classes.shape[1]
 
     @property
     def num_replaced(self) -> np.ndarray:
@@ -111,9 +116,9 @@ class Predict:
             batches = jax.lax.map(step, start + jnp.arange(at_once))
             return jax.lax.with_sharding_constraint(batches, over_examples)
 
-        def answer(params: Any, batches: Batch) -> dict[str, jax.Array]:
+        def answer(variables: Any, batches: Batch) -> dict[str, jax.Array]:
             def step(batch: Batch) -> dict[str, jax.Array]:
-                logits, intermediates = model.apply({"params": params}, batch.inputs)
+                logits, intermediates = model.apply(variables, batch.inputs)
                 loss = OBJECTIVES[objective](logits, intermediates, batch)
                 return {"logits": logits, "loss": loss}
 
@@ -129,12 +134,12 @@ class Predict:
         return min(STEPS_AT_ONCE, self._steps_in_pass(pool))
 
     def __call__(
-        self, params: Any, pool: Pool, key: jax.Array, which: int = 0, num_pairs: int = 0
+        self, variables: Any, pool: Pool, key: jax.Array, which: int = 0, num_pairs: int = 0
     ) -> Predictions:
         """The answers to a suite's pairs.
 
         Args:
-          params: of the model, on the mesh.
+          variables: of the model, on the mesh.
           pool: what the pairs are drawn from, on the mesh.
           key: of the pairs.
           which: the suite's place in `suites`.
@@ -152,7 +157,7 @@ class Predict:
                 # Steps after the last are filling, of weight 0.
                 count = min(at_once, min(left, in_pass) - start) * self.batch_size
                 batches = self._draw(pool, pass_key, which, start)
-                answers = self._answer(params, batches) | {
+                answers = self._answer(variables, batches) | {
                     "words": batches.inputs["words"],
                     **{name: getattr(batches, name) for name in _KEPT},
                 }
@@ -241,13 +246,16 @@ def metrics(predictions: Predictions) -> dict[str, Any]:
     over the true and the false pairs; `match_accuracy_by_replaced` by the number of replaced
     labels. `class_accuracy` is the mean over pairs and class outputs, and `class_exact_match` the
     share of pairs with every class output right. `auroc` and `ece` are the true/false output's area
-    under the ROC curve and calibration error. A part without pairs is left out.
+    under the ROC curve and calibration error. A part without pairs is left out. Of a classifier of
+    single images, `accuracy` and `macro_f1`, the mean over classes of the F1 score.
 
     Returns:
       The metrics by name; "num_pairs"; "intervals", under the same names the 95 % intervals; and
       "chance", the accuracies of always giving each output its commoner answer.
     """
     num_classes = predictions.classes.shape[1]
+    if predictions.classifies:
+        return _class_metrics(predictions)
     right = (match_logit(predictions.logits, num_classes) > 0) == predictions.match  # (N,)
     right_class = (predictions.logits[:, -num_classes:] > 0) == predictions.classes  # (N, K)
     replaced = predictions.num_replaced
@@ -283,6 +291,31 @@ def metrics(predictions: Predictions) -> dict[str, Any]:
     return values | {"num_pairs": len(right), "intervals": intervals, "chance": chance}
 
 
+def _class_metrics(predictions: Predictions) -> dict[str, Any]:
+    labels, said = predictions.labels[:, 0], predictions.logits.argmax(axis=1)
+    found = {"loss": mean(predictions.loss), "accuracy": proportion(said == labels)}
+    values: dict[str, Any] = {name: value for name, (value, _) in found.items()}
+    values["macro_f1"] = float(f1_score(labels, said, average="macro", zero_division=0.0))
+    intervals = {name: interval for name, (_, interval) in found.items()}
+    chance = {"accuracy": float(predictions.classes.mean(axis=0).max())}
+    return values | {"num_pairs": len(labels), "intervals": intervals, "chance": chance}
+
+
+MAIN_METRICS = ("match_accuracy", "accuracy")  # a model has one of them
+
+
+def main_metric(values: Mapping[str, Any]) -> float:
+    """The one number that stands for a model: its true/false accuracy, or a classifier's."""
+    return next(values[name] for name in MAIN_METRICS if name in values)
+
+
+def in_words(values: Mapping[str, Any]) -> str:
+    """The accuracies among some metrics, for a line of text."""
+    if "accuracy" in values:
+        return f"accuracy {values['accuracy']:.2%}, macro F1 {values['macro_f1']:.4f}"
+    return f"true/false {values['match_accuracy']:.2%}, per class {values['class_accuracy']:.2%}"
+
+
 def suite_metrics(suite: Suite, predictions: Predictions) -> dict[str, Any]:
     """The metrics of a suite's pairs.
 
@@ -290,6 +323,8 @@ def suite_metrics(suite: Suite, predictions: Predictions) -> dict[str, Any]:
     share that is called false, with its interval.
     """
     found = metrics(predictions)
+    if predictions.classifies:
+        return found
     probability = special.expit(match_logit(predictions.logits, predictions.classes.shape[1]))
     if "ece" in found:
         found["reliability"] = reliability(np.asarray(probability), predictions.match)
@@ -303,6 +338,8 @@ def suite_metrics(suite: Suite, predictions: Predictions) -> dict[str, Any]:
 
 def suite_share(suite: Suite, predictions: Predictions) -> float:
     """What stands for a suite: of foils the share that is rejected, else of right answers."""
+    if predictions.classifies:
+        return float((predictions.logits.argmax(axis=1) == predictions.labels[:, 0]).mean())
     num_classes = predictions.classes.shape[1]
     right = (match_logit(predictions.logits, num_classes) > 0) == predictions.match
     return float(right[~predictions.match if suite.foil else slice(None)].mean())

@@ -71,6 +71,12 @@ def _run(argv: list[str]) -> int:
         "With --mode=evaluate: evaluation suites, names with commas between, or all.",
         flag_values=values,
     )
+    flags.DEFINE_bool(
+        "wav",
+        False,
+        "With --mode=sample: also write the sound of the examples.",
+        flag_values=values,
+    )
     flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
     config_flags.DEFINE_config_file(
         "config",
@@ -104,6 +110,8 @@ def _run(argv: list[str]) -> int:
         raise UserError(
             "--suites is for --mode=evaluate; a run's own suites are --config.evaluation.suites=…"
         )
+    if values.wav and values.mode != "sample":
+        raise UserError("--wav is for --mode=sample")
     console = Console(markup=False, highlight=False)
     folder = values.workdir or f"runs/{config.get('name', '')}"
     command = shlex.join(["python", "-m", "multimodal_vit.main", *argv[1:]])
@@ -117,7 +125,7 @@ def _run(argv: list[str]) -> int:
     if values.mode == "evaluate":
         return commands.run_evaluate(workdir, console, config, values.suites, command)
     if values.mode == "sample":
-        return commands.run_sample(config, workdir, console)
+        return commands.run_sample(config, workdir, console, values.wav)
     return commands.run_train(config, workdir, console, _slow_hint(argv))
 
 

@@ -1,8 +1,9 @@
 """Losses and training metrics, from logits and targets.
 
 The logits [B, U] are one true/false unit (or two, "true" and "false"), then one unit for each
-class: "this class is in the image". To add an objective, write a function like
-`binary_cross_entropy` and a line in `OBJECTIVES`; it also receives the model's intermediates.
+class: "this class is in the image". A classifier of single images has no true/false unit: its K
+logits are those of a softmax. To add an objective, write a function like `binary_cross_entropy` and
+a line in `OBJECTIVES`; it also receives the model's intermediates.
 """
 
 from collections.abc import Callable
@@ -64,10 +65,35 @@ def quadrant_cross_entropy(
     return losses.mean(axis=-1)
 
 
+def class_cross_entropy(
+    logits: jax.Array, intermediates: dict[str, Any], batch: Batch
+) -> jax.Array:
+    """Softmax cross entropy over the classes, for a grid of one image.
+
+    Args:
+      logits: float32 [B, K].
+      intermediates: of the model; not used.
+      batch: the targets.
+
+    Returns:
+      float32 [B].
+    """
+    del intermediates
+    return optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels[:, 0])
+
+
 OBJECTIVES: dict[str, Callable[[jax.Array, dict[str, Any], Batch], jax.Array]] = {
     "binary_cross_entropy": binary_cross_entropy,
     "quadrant_cross_entropy": quadrant_cross_entropy,
+    "class_cross_entropy": class_cross_entropy,
 }
+
+
+def metric_names(num_outputs: int, num_classes: int) -> tuple[str, ...]:
+    """The names of `metric_sums` of a model with so many outputs."""
+    if num_outputs == num_classes:
+        return ("weight", "loss", "accuracy")
+    return ("weight", "loss", "match_accuracy", "class_accuracy")
 
 
 def metric_sums(loss: jax.Array, logits: jax.Array, batch: Batch) -> dict[str, jax.Array]:
@@ -79,9 +105,14 @@ def metric_sums(loss: jax.Array, logits: jax.Array, batch: Batch) -> dict[str, j
       batch: the targets and weights.
 
     Returns:
-      "weight", "loss", "match_accuracy", "class_accuracy".
+      "weight", "loss", "match_accuracy", "class_accuracy"; of class logits alone [B, K] "weight",
+      "loss" and "accuracy".
     """
     num_classes = batch.classes.shape[-1]
+    if logits.shape[-1] == num_classes:
+        right = logits.argmax(axis=-1) == batch.labels[:, 0]  # (B,)
+        values = {"weight": jnp.ones_like(loss), "loss": loss, "accuracy": right}
+        return {name: jnp.sum(value * batch.weight) for name, value in values.items()}
     right_match = (match_logit(logits, num_classes) > 0) == batch.match  # (B,)
     right_class = (logits[:, -num_classes:] > 0) == batch.classes  # (B, K)
     values = {

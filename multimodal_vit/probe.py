@@ -53,28 +53,29 @@ class Probed:
 
 
 def probe(
-    experiment: Experiment, params: Any, suites: Mapping[str, Suite], everything: bool
+    experiment: Experiment, variables: Any, suites: Mapping[str, Suite], everything: bool
 ) -> Probed:
     """Asks a model the test split, suites and, with `everything`, the checks and its attention.
 
     Args:
       experiment: of the model.
-      params: of the model.
+      variables: of the model.
       suites: by name.
       everything: also the checks and the attention.
     """
     predict = predictor(experiment, suites, everything)
-    answers = predict(params, "test")
+    answers = predict(variables, "test")
     results: dict[str, Any] = {"test": evaluate.metrics(answers)}
     if "near_foil" in suites:
-        predict.confusable = evaluate.confusable(predict(params, "validation", "confusable"))
+        predict.confusable = evaluate.confusable(predict(variables, "validation", "confusable"))
     task = published(experiment.task)
     frequencies = experiment.splits.train.class_frequencies
-    read = readers(task, frequencies)
+    judges = not experiment.task.classifies  # else there is no text to read
+    read = readers(task, frequencies) if judges else {}
     results |= {"suites": {}, "references": {}, "skipped": {}}
     for name, suite in suites.items():
         try:
-            predictions = predict(params, "test", name)
+            predictions = predict(variables, "test", name)
         except UserError as error:
             results["skipped"][name] = str(error)
             continue
@@ -82,7 +83,7 @@ def probe(
             results["skipped"][name] = "no pair of the test split belongs to it"
             continue
         results["suites"][name] = evaluate.suite_metrics(suite, predictions)
-        if suite.shows_labels:
+        if suite.shows_labels and judges:
             counts = ~predictions.match if suite.foil else np.ones(len(predictions.match), bool)
             words, shown = predictions.words[counts], predictions.labels[counts]
             results["references"][name] = {
@@ -90,11 +91,11 @@ def probe(
                 for reader, says in read.items()
             }
     evidence: dict[str, np.ndarray] = {}
-    if everything:
+    if everything and judges:
         results["expected"] = expected(task, frequencies)
-        results["checks"], failures = _check(experiment, params, predict)
+        results["checks"], failures = _check(experiment, variables, predict)
         evidence |= failures
-        if (attention := attention_probe(experiment, params)) is not None:
+        if (attention := attention_probe(experiment, variables)) is not None:
             results["attention"] = attention.numbers
             example = attention.example.arrays()
             evidence |= {f"attention/{name}": array for name, array in example.items()}
@@ -102,12 +103,12 @@ def probe(
 
 
 def _check(
-    experiment: Experiment, params: Any, predict: Predictor
+    experiment: Experiment, variables: Any, predict: Predictor
 ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """The results of all checks, and failed pairs, see `Probed.evidence`."""
     found, evidence = {}, {}
     before_name = f"{CHECK}before"
-    before = predict(params, "test", before_name, stream=CHECK)
+    before = predict(variables, "test", before_name, stream=CHECK)
 
     def keep(check: str, when: str, suite: str, answers: Predictions) -> None:
         rows = found[check].get("failures", [])
@@ -123,7 +124,7 @@ def _check(
             evidence[f"{check}/{when}/probability"] = np.asarray(special.expit(logits))
 
     for name, check in checks_for(experiment.task).items():
-        after = predict(params, "test", CHECK + name, stream=CHECK)
+        after = predict(variables, "test", CHECK + name, stream=CHECK)
         found[name] = evaluate.check_metrics(check, before, after)
         if check.kind != "minimal":
             keep(name, "before", before_name, before)

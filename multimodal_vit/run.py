@@ -84,10 +84,10 @@ def run(
         "versions": versions(),
     }
     if test:
-        _, params = best_parameters(experiment, workdir)
+        _, variables = best_parameters(experiment, workdir)
         names = tuple(config.evaluation.suites)
         chosen = choose_suites(names, experiment.task)
-        probed = probe(experiment, params, chosen, everything=names == ALL)
+        probed = probe(experiment, variables, chosen, everything=names == ALL)
         probed.predictions.save(workdir.path / PREDICTIONS)
         workdir.save_evidence(probed.evidence)
         results |= probed.results
@@ -146,10 +146,10 @@ def finished(experiment: Experiment, workdir: Workdir) -> dict[str, Any] | None:
     known = results.get("suites", {}) | results.get("skipped", {})
     chosen = choose_suites(names, experiment.task)
     missing = {name: suite for name, suite in chosen.items() if name not in known}
-    unchecked = names == ALL and "checks" not in results
+    unchecked = names == ALL and "checks" not in results and not experiment.task.classifies
     if (missing or unchecked) and "test" in results:
-        _, params = best_parameters(experiment, workdir)
-        results = keep_probes(workdir, probe(experiment, params, missing, everything=unchecked))
+        _, variables = best_parameters(experiment, workdir)
+        results = keep_probes(workdir, probe(experiment, variables, missing, everything=unchecked))
     return results
 
 
@@ -168,7 +168,7 @@ def keep_probes(workdir: Workdir, probed: Probed) -> dict[str, Any]:
 
 
 def best_parameters(experiment: Experiment, workdir: Workdir) -> tuple[int, Any]:
-    """The step and the parameters of the best checkpoint.
+    """The step and the model's variables of the best checkpoint.
 
     Raises:
       UserError: no checkpoint yet, one that cannot be read, or of a run on other data.
@@ -191,7 +191,7 @@ def best_parameters(experiment: Experiment, workdir: Workdir) -> tuple[int, Any]
         ) from error
     finally:
         checkpoints.close()
-    return best, state.params
+    return best, state.variables
 
 
 def _best_validation(workdir: Workdir, best_step: int) -> dict[str, Any]:

@@ -10,6 +10,9 @@ An epoch shows every image of a split once as a base image, in an order drawn fr
 (`epoch_order`). The base image fills the first position of the grid; the others are drawn
 uniformly, with replacement, from the same split. Where the last batch of an epoch is not full, it
 repeats images with weight 0.
+
+Where there are recordings, the words of the text are spoken too: each by a recording of its class,
+drawn uniformly from the same part of the data.
 """
 
 import dataclasses
@@ -36,6 +39,7 @@ class Task:
       corruption: how false texts are made, a key of `CORRUPTIONS`.
       replacement_rate: probability that a label is replaced beyond the one that always is.
       held_out: what no pair shows or says, a key of `HELD_OUT`.
+      audio_shape: F, C of one recording, where the words are spoken too.
     """
 
     grid: tuple[int, int]
@@ -45,6 +49,7 @@ class Task:
     corruption: str = "replace"
     replacement_rate: float = 0.25
     held_out: str = "nothing"
+    audio_shape: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:
@@ -64,6 +69,11 @@ class Task:
         return self.grid[0] * self.grid[1]
 
     @property
+    def classifies(self) -> bool:
+        """Whether there is no question of true or false: one image, and a text that is true."""
+        return self.num_positions == 1 and self.false_rate == 0
+
+    @property
     def canvas_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of the pasted image."""
         height, width, channels = self.image_shape
@@ -71,17 +81,36 @@ class Task:
 
 
 @flax.struct.dataclass
+class Speech:
+    """Recordings to draw from, on the device.
+
+    Attributes:
+      features: float32 [M, F, C], sorted by class.
+      first: int32 [K + 1], where each class begins, and M.
+    """
+
+    features: jax.Array
+    first: jax.Array
+
+
+INPUTS = ("image", "words", "audio")  # in the order of a batch's "present"
+
+
+@flax.struct.dataclass
 class Batch:
     """B pairs of image and text with their targets.
 
     Attributes:
-      inputs: what a model may see: "image" uint8 [B, H, W, C] and "words" int32 [B, n].
+      inputs: what a model may see: "image" uint8 [B, H, W, C] and "words" int32 [B, n]; where the
+        words are spoken, also "audio" float32 [B, n, F, C] and "present" bool [B, 3], which of
+        `INPUTS` the model gets.
       chosen: int32 [B, n], the images' places in the split, in reading order.
       labels: int32 [B, n], their classes.
       match: bool [B], the text names every image in reading order.
       classes: bool [B, K], the class is in the image.
       replaced: bool [B, n], where text and image differ.
       weight: float32 [B], 1, or 0 for the filling of an epoch's last batch.
+      spoken: int32 [B, n], the recordings' places in the part, where the words are spoken.
     """
 
     inputs: dict[str, jax.Array]
@@ -91,6 +120,7 @@ class Batch:
     classes: jax.Array
     replaced: jax.Array
     weight: jax.Array
+    spoken: jax.Array | None = None
 
 
 def named_key(key: jax.Array, name: str) -> jax.Array:
@@ -295,6 +325,21 @@ def paste(images: jax.Array, grid: tuple[int, int]) -> jax.Array:
     return rows.reshape(B, r * H, c * W, C)
 
 
+def recordings_of(key: jax.Array, speech: Speech, words: jax.Array) -> jax.Array:
+    """Recordings drawn uniformly from those of each word: places in the part.
+
+    Args:
+      key: a random key.
+      speech: every word has a recording in it.
+      words: int32, any shape.
+
+    Returns:
+      int32, the shape of `words`.
+    """
+    first = speech.first[words]
+    return first + jax.random.randint(key, words.shape, 0, speech.first[words + 1] - first)
+
+
 def sample_batch(
     key: jax.Array,
     images: jax.Array,
@@ -304,6 +349,7 @@ def sample_batch(
     task: Task,
     corruption: Corruption | None = None,
     grids: Grids = uniform_grids,
+    speech: Speech | None = None,
 ) -> Batch:
     """Draws one pair of image and text for each base image.
 
@@ -316,6 +362,7 @@ def sample_batch(
       task: the task.
       corruption: how false texts are made, where not as the task says.
       grids: how the images of a grid are chosen, where the task holds nothing out.
+      speech: recordings that speak the words; None: the text is only written.
 
     Returns:
       The batch; every array's first axis is B.
@@ -334,14 +381,20 @@ def sample_batch(
     words = jnp.where(is_false, false_words, true_words)
     replaced = words != true_words
     classes = (true_words[..., None] == jnp.arange(task.num_classes)).any(axis=1)  # (B, K)
+    inputs, spoken = {"image": paste(images[chosen], task.grid), "words": words}, None
+    if speech is not None:
+        spoken = recordings_of(named_key(key, "spoken"), speech, words)  # (B, n)
+        inputs["audio"] = speech.features[spoken]  # (B, n, F, C)
+        inputs["present"] = jnp.ones((len(base), len(INPUTS)), bool)
     return Batch(
-        inputs={"image": paste(images[chosen], task.grid), "words": words},
+        inputs=inputs,
         chosen=chosen,
         labels=true_words,
         match=~replaced.any(axis=1),
         classes=classes,
         replaced=replaced,
         weight=weight,
+        spoken=spoken,
     )
 
 

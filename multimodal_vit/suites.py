@@ -19,9 +19,11 @@ import jax.numpy as jnp
 from multimodal_vit.errors import UserError, hint
 from multimodal_vit.sampler import (
     HELD_OUT,
+    INPUTS,
     Batch,
     Corruption,
     Grids,
+    Speech,
     Task,
     can_hold_out,
     corruption_where,
@@ -29,6 +31,7 @@ from multimodal_vit.sampler import (
     named_key,
     paste,
     permute_labels,
+    recordings_of,
     replace_labels,
     sample_batch,
     uniform_grids,
@@ -43,11 +46,13 @@ class Pool:
       images: uint8 [N, H, W, C], a whole split.
       labels: int32 [N].
       confusable: int32 [K], for each class another one that a model takes it for.
+      speech: recordings of the split, where the words are spoken.
     """
 
     images: jax.Array
     labels: jax.Array
     confusable: jax.Array
+    speech: Speech | None = None
 
 
 Change = Callable[[jax.Array, Batch, Pool, Task], Batch]
@@ -98,8 +103,9 @@ class Suite:
         if self.false_rate is not None:
             task = dataclasses.replace(published(task), false_rate=self.false_rate)
         batch = sample_batch(
-            key, pool.images, pool.labels, base, weight, task, self.corruption, self.grids
-        )
+            key, pool.images, pool.labels, base, weight, task, self.corruption, self.grids,
+            pool.speech,
+        )  # fmt: skip
         if self.belongs is not None:
             batch = batch.replace(weight=batch.weight * self.belongs(batch, task))
         if self.change is not None:
@@ -194,17 +200,27 @@ def _with(batch: Batch, **inputs: jax.Array) -> Batch:
     return batch.replace(inputs=batch.inputs | inputs)
 
 
+def _say(key: jax.Array, batch: Batch, pool: Pool, words: jax.Array) -> Batch:
+    """The batch with another text; where it is spoken, the words that change are spoken anew."""
+    if pool.speech is None:
+        return _with(batch, words=words)
+    anew = recordings_of(named_key(key, "spoken"), pool.speech, words)
+    spoken = jnp.where(words == batch.inputs["words"], batch.spoken, anew)  # (B, n)
+    audio = pool.speech.features[spoken]
+    return _with(batch, words=words, audio=audio).replace(spoken=spoken)
+
+
 def confusable_word(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
     """Every wrong word becomes the class that the model takes the shown one for."""
-    del key, task
+    del task
     words = jnp.where(batch.replaced, pool.confusable[batch.labels], batch.inputs["words"])
-    return _with(batch, words=words)
+    return _say(key, batch, pool, words)
 
 
 def another_text(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
     """Every pair gets the text of the pair before it."""
-    del key, pool, task
-    return _with(batch, words=jnp.roll(batch.inputs["words"], 1, axis=0))
+    del task
+    return _say(key, batch, pool, jnp.roll(batch.inputs["words"], 1, axis=0))
 
 
 def another_image(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
@@ -215,8 +231,25 @@ def another_image(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch
 
 def no_text(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
     """Every text is class 0 throughout."""
+    del task
+    return _say(key, batch, pool, jnp.zeros_like(batch.inputs["words"]))
+
+
+def another_sound(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
+    """Every pair gets the recordings of the pair before it; the written words stay."""
     del key, pool, task
-    return _with(batch, words=jnp.zeros_like(batch.inputs["words"]))
+    return _with(batch, audio=jnp.roll(batch.inputs["audio"], 1, axis=0))
+
+
+def without(*missing: str) -> Change:
+    """The model is not given some of `sampler.INPUTS`."""
+
+    def change(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
+        del key, pool, task
+        there = jnp.array([name not in missing for name in INPUTS])
+        return _with(batch, present=batch.inputs["present"] & there)
+
+    return change
 
 
 def no_image(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
@@ -289,15 +322,16 @@ def _swapped(values: jax.Array, first: jax.Array, second: jax.Array) -> jax.Arra
 
 def swap_words(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
     """Exchanges two words whose images are of different classes."""
-    del pool, task
-    return _with(batch, words=_swapped(batch.inputs["words"], *_swap(key, batch)))
+    del task
+    return _say(key, batch, pool, _swapped(batch.inputs["words"], *_swap(key, batch)))
 
 
 def swap_words_and_images(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
     """Exchanges two words and their images, of different classes."""
     places = _swap(key, batch)
     chosen, words = (_swapped(x, *places) for x in (batch.chosen, batch.inputs["words"]))
-    changed = _with(batch, words=words, image=paste(pool.images[chosen], task.grid))
+    said = _say(key, batch, pool, words)
+    changed = _with(said, image=paste(pool.images[chosen], task.grid))
     return changed.replace(chosen=chosen, labels=pool.labels[chosen])
 
 
@@ -334,6 +368,27 @@ SUITES: dict[str, Suite] = {
         other_data=True, shows_labels=False,
     ),
 }  # fmt: skip
+
+
+# Where the words are spoken. What is missing, the model knows to be missing (`without`).
+AUDIO_SUITES: dict[str, Suite] = {
+    "blind_audio": Suite("the sound is another pair's", change=another_sound),
+    "without_image": Suite("no image is given", change=without("image"), shows_labels=False),
+    "without_words": Suite("the text is spoken alone", change=without("words")),
+    "without_audio": Suite("the text is written alone", change=without("audio")),
+    "only_image": Suite("no text is given, in any form", change=without("words", "audio")),
+    "only_words": Suite(
+        "only the written text is given", change=without("image", "audio"), shows_labels=False
+    ),
+    "only_audio": Suite(
+        "only the spoken text is given", change=without("image", "words"), shows_labels=False
+    ),
+}
+# Of a classifier of one image and one recording of its class.
+CLASSIFICATION_SUITES = (
+    "standard", "blind_image", "blind_audio", "without_image", "without_audio",
+    "translated", "noisy", "low_contrast", "inverted",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -383,7 +438,11 @@ ALL = ("all",)  # every suite, and every check
 
 
 def suites_for(task: Task) -> dict[str, Suite]:
-    """`SUITES`, and for each position of the grid a suite whose foils are there."""
+    """The suites that make sense of a task.
+
+    `SUITES`, and for each position of the grid a suite whose foils are there; `AUDIO_SUITES` where
+    the words are spoken. Of a classifier `CLASSIFICATION_SUITES`.
+    """
     positions = {
         f"one_quadrant_{i + 1}": Suite(
             f"the label of position {i + 1} is replaced", replace_at(i), foil=True
@@ -391,6 +450,14 @@ def suites_for(task: Task) -> dict[str, Suite]:
         for i in range(task.num_positions)
     }
     known = SUITES | positions
+    if task.audio_shape is not None:
+        known |= AUDIO_SUITES
+    if task.classifies:
+        return {
+            name: dataclasses.replace(known[name], false_rate=0.0)
+            for name in CLASSIFICATION_SUITES
+            if name in known
+        }
     if task.num_positions == 1:  # there is no order
         del known["order_foil"], known["swap_adjacent"]
     for kind in HELD_OUT:
@@ -400,7 +467,9 @@ def suites_for(task: Task) -> dict[str, Suite]:
 
 
 def checks_for(task: Task) -> dict[str, Check]:
-    """`CHECKS`; with one image in the grid, those without an exchange."""
+    """`CHECKS`; with one image in the grid, those without an exchange; of a classifier none."""
+    if task.classifies:
+        return {}
     if task.num_positions > 1:
         return CHECKS
     return {name: check for name, check in CHECKS.items() if check.kind != "direction"}

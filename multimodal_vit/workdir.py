@@ -5,6 +5,7 @@ metrics.jsonl    one row for each log line and each validation
 tensorboard/     the same as events
 checkpoints/     the latest and the best state, by orbax
 samples.png      examples of the task
+sounds/          what is heard of them, as WAV
 curves.png       loss and accuracy over the run
 results.json     the outcome; present once the run is finished
 predictions.npz  its answers to the test pairs
@@ -30,6 +31,7 @@ from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import DAMAGED, read_json, replacing, set_aside, write_json
 
 SAMPLES = "samples.png"
+SOUNDS = "sounds"
 METRICS = "metrics.jsonl"
 PREDICTIONS = "predictions.npz"
 EVIDENCE = "evidence.npz"
@@ -70,7 +72,7 @@ class Workdir:
             if not self.path.is_dir():
                 raise UserError(f"--workdir={self.path} is a file; name a folder")
             # A sheet, or what another process's start or a killed one leaves.
-            harmless = {SAMPLES, LOCK, DAMAGED, "config.json.tmp", "config.json"}
+            harmless = {SAMPLES, SOUNDS, LOCK, DAMAGED, "config.json.tmp", "config.json"}
             if any(entry.name not in harmless for entry in self.path.iterdir()):
                 raise UserError(
                     f"--workdir={self.path} holds other files and no run (no config.json); name a "

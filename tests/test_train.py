@@ -47,7 +47,7 @@ def test_one_step_is_what_pmap_gives_on_eight_devices(experiment):
 
     def pmapped(params, opt_state, shard):
         gradient = jax.grad(lambda p: loss_and_sums(
-            p, experiment.model, "binary_cross_entropy", shard, jax.random.key(0))[0]
+            p, {}, experiment.model, "binary_cross_entropy", shard, jax.random.key(0))[0]
         )(params)  # fmt: skip
         gradient = jax.lax.pmean(gradient, "devices")
         updates, _ = experiment.optimizer.update(gradient, opt_state, params)

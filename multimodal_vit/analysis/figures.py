@@ -1,5 +1,6 @@
 """Pictures for people: a sheet of task examples, and the curves of a run."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
+from scipy.io import wavfile
 
+from multimodal_vit import audio
+from multimodal_vit.data import Recordings
+from multimodal_vit.errors import UserError
 from multimodal_vit.train.experiment import Experiment
 
 # Okabe & Ito's colours, told apart by colour-blind readers; line styles tell them apart in grey.
@@ -23,6 +28,8 @@ def sample_sheet(
     class_names: tuple[str, ...],
     columns: int = 4,
     notes: Sequence[str] = (),
+    sounds: np.ndarray | None = None,
+    judged: bool = True,
 ) -> Figure:
     """Draws examples of the task with their texts and targets.
 
@@ -34,10 +41,13 @@ def sample_sheet(
       class_names: the K names.
       columns: examples in a row.
       notes: a line below each, if given.
+      sounds: float [B, T, F], spectrograms to show beside the images, if given.
+      judged: whether it is said below each if its text is true.
     """
     rows = -(-len(images) // columns)
     ratio = images.shape[1] / images.shape[2]
-    figure = Figure(figsize=(3.1 * columns, (3.0 * ratio + 1.2) * rows), layout="constrained")
+    size = (3.1, 3.0 * ratio + 1.2) if sounds is None else (5.0, 2.4 * ratio + 0.7)
+    figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
     panels = figure.subplots(rows, columns, squeeze=False).flat
     for i, (axes, image, text, shown) in enumerate(
         zip(panels, images, words, labels, strict=False)
@@ -47,6 +57,13 @@ def sample_sheet(
             axes.axhline(row * image.shape[0] / grid[0] - 0.5, color=GREEN, linewidth=0.8)
         for column in range(1, grid[1]):
             axes.axvline(column * image.shape[1] / grid[1] - 0.5, color=GREEN, linewidth=0.8)
+        if sounds is not None:
+            beside = axes.inset_axes((1.04, 0, 1, 1))
+            beside.imshow(sounds[i].T, origin="lower", aspect="auto", cmap="magma")
+            for word in range(1, len(text)):
+                beside.axvline(word * len(sounds[i]) / len(text) - 0.5, color=GREEN, linewidth=0.8)
+            beside.set_xticks([])
+            beside.set_yticks([])
         is_true = (text == shown).all()
         wrong = [
             f"{class_names[word]} is {class_names[label]}"
@@ -54,7 +71,7 @@ def sample_sheet(
             if word != label
         ]
         axes.set_title(_text([class_names[word] for word in text], grid[1]), fontsize=10, pad=5)
-        verdict = "true" if is_true else "false: " + _text(wrong, 1)
+        verdict = "" if not judged else "true" if is_true else "false: " + _text(wrong, 1)
         axes.set_xlabel(
             f"{verdict}\n{notes[i]}" if notes else verdict,
             fontsize=9,
@@ -70,13 +87,60 @@ def sample_sheet(
 def task_sheet(experiment: Experiment, count: int) -> Figure:
     """Draws training pairs of an experiment."""
     batch = experiment.examples(count)
+    recordings = experiment.splits.train.recordings
+    sounds = None if recordings is None else spectrograms(recordings, batch.spoken)
     return sample_sheet(
         batch.inputs["image"],
         batch.inputs["words"],
         batch.labels,
         experiment.task.grid,
         experiment.splits.train.class_names,
+        sounds=sounds,
+        judged=not experiment.task.classifies,
     )
+
+
+def spectrograms(recordings: Recordings, spoken: np.ndarray) -> np.ndarray:
+    """What is heard of each example, its n recordings one after the other.
+
+    Args:
+      recordings: of a part of the data.
+      spoken: int32 [B, n], places in them.
+
+    Returns:
+      float32 [B, n·T, F], mel spectrograms in decibels; of recordings without their sound, the
+      cepstral coefficients.
+    """
+    if recordings.waves is None:
+        found = recordings.features[spoken]  # (B, n, T, F)
+    else:
+        waves = recordings.waves[spoken.ravel()].astype(np.float32) / 2**15
+        found = np.asarray(audio.log_mel(waves, recordings.sample_rate))  # (B·n, T, F)
+    return found.reshape(len(spoken), -1, found.shape[-1])
+
+
+def write_sounds(experiment: Experiment, count: int, folder: Path) -> int:
+    """Writes the sound of the examples of `task_sheet` as WAV files, in the order of the sheet.
+
+    A file is one example, its recordings in reading order; its name says the words.
+
+    Raises:
+      UserError: the data have no sound, or cepstral coefficients alone.
+    """
+    recordings = experiment.splits.train.recordings
+    if recordings is None or recordings.waves is None:
+        raise UserError(
+            "--wav: there is no sound to write; data.audio="
+            f"{experiment.config.data.audio!r} has none. Take --config.data.audio=spoken_digit"
+        )
+    batch = experiment.examples(count)
+    names = experiment.splits.train.class_names
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, (spoken, words) in enumerate(zip(batch.spoken, batch.inputs["words"], strict=True)):
+        said = re.sub(r"[^\w-]", "_", "-".join(names[word] for word in words))
+        path = folder / f"{i + 1:02d}_{said}.wav"
+        wavfile.write(path, recordings.sample_rate, recordings.waves[spoken].ravel())
+    return len(batch.spoken)
 
 
 def _text(parts: list[str], in_line: int) -> str:
@@ -104,10 +168,12 @@ def curves(rows: list[dict[str, Any]], title: str, path: Path) -> None:
         (loss, "loss", "", {"train": ORANGE, "validation": BLUE}),
         (accuracy, "match_accuracy", "true/false, ", {"train": ORANGE, "validation": BLUE}),
         (accuracy, "class_accuracy", "per class, ", {"train": RED, "validation": GREEN}),
+        (accuracy, "accuracy", "", {"train": ORANGE, "validation": BLUE}),
     ]
+    classifies = any("accuracy" in row for row in rows)
     for axes, metric, prefix, colours in panels:
         for part, colour in colours.items():
-            points = [(r["samples"], r[metric]) for r in rows if r["split"] == part]
+            points = [(r["samples"], r[metric]) for r in rows if r["split"] == part and metric in r]
             if points:
                 label = prefix + {"train": "training", "validation": "validation"}[part]
                 dashes = "--" if metric == "class_accuracy" else "-"
@@ -115,12 +181,15 @@ def curves(rows: list[dict[str, Any]], title: str, path: Path) -> None:
                     *zip(*points, strict=True), dashes, color=colour, label=label,
                     markersize=3.5, **styles[part],
                 )  # fmt: skip
-    loss.set_ylabel("binary cross entropy (nats per output)")
+    loss.set_ylabel(
+        "cross entropy (nats)" if classifies else "binary cross entropy (nats per output)"
+    )
     loss.set_ylim(bottom=0)
     accuracy.set_ylabel("accuracy")
     accuracy.set_ylim(0.45, 1.01)
     accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    accuracy.axhline(0.5, color="0.6", linewidth=0.8, linestyle=":")
+    if not classifies:
+        accuracy.axhline(0.5, color="0.6", linewidth=0.8, linestyle=":")
     for axes in (loss, accuracy):
         axes.set_xlabel("training pairs seen")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short_number(x)))

@@ -155,6 +155,8 @@ def _page(
     """What the templates show; draws the figures into the folder."""
     (folder / "figures").mkdir(exist_ok=True)
     published = published_summaries(config)
+    classifies = conditions[0].task.classifies  # and so do the others: study.definition.problems
+    main, second = ("accuracy", "macro_f1") if classifies else ("match_accuracy", "class_accuracy")
     by_data = {_task_name(c, conditions): c for c in reversed(conditions)}
 
     def figure(name: str, draw: Any, text: str) -> ReportFigure:
@@ -168,8 +170,8 @@ def _page(
             "name": c.name,
             "summary": summaries[c.name],
             "interval": summaries[c.name].interval(),
-            "chance": np.mean(c.values("test", "chance", "match_accuracy")),
-            "class_accuracy": Summary.of(c.values("test", "class_accuracy")),
+            "chance": np.mean(c.values("test", "chance", main)),
+            "second": Summary.of(c.values("test", second)),
             "published": published.get(c.name),
             "planned": planned[c.name],
             "samples": np.mean(c.values("samples_seen")),
@@ -179,8 +181,9 @@ def _page(
         }
         for c in conditions
     ]
-    found_mistakes = [(c, c.mistakes(NUM_MISTAKES)) for c in conditions]
+    found_mistakes = [] if classifies else [(c, c.mistakes(NUM_MISTAKES)) for c in conditions]
     return {
+        "classifies": classifies,
         "config": config,
         "answers": [answer(t) for t in tests if t["source"] == "this study"],
         "examples": [
@@ -188,7 +191,11 @@ def _page(
                 f"examples_{data}",
                 lambda c=c: task_sheet(c.experiment, NUM_EXAMPLES),
                 f"Examples of the task on {data}. Above each its text; below whether the text is "
-                "true of it. The green lines are not in the data.",
+                "true of it. The green lines are not in the data. Where the words are spoken, "
+                "their spectrograms stand beside the image."
+                if c.task.audio_shape is not None
+                else f"Examples of the task on {data}. Above each its text; below whether the text "
+                "is true of it. The green lines are not in the data.",
             )
             for data, c in reversed(by_data.items())
         ],
@@ -201,7 +208,8 @@ def _page(
         "accuracies": figure(
             "accuracies",
             lambda: figures.accuracies(conditions, published, config.published_source),
-            "True/false accuracy of every run on the test split.",
+            f"{'Accuracy' if classifies else 'True/false accuracy'} of every run on the test "
+            "split.",
         ),
         "probes": probe_section(conditions, figure),
         "curves": figure(
@@ -210,7 +218,9 @@ def _page(
             "Validation loss and accuracy over training: mean over seeds, the band from the lowest "
             "to the highest seed; the thin line is the training loss.",
         ),
-        "by_replaced": figure(
+        "by_replaced": None
+        if classifies
+        else figure(
             "by_replaced",
             lambda: figures.by_replaced(conditions),
             "Right answers by how many labels of the text are wrong.",
@@ -218,8 +228,10 @@ def _page(
         "confusions": figure(
             "confusions",
             lambda: figures.confusions(conditions),
-            "How often a single wrong label passed for right (percent of such pairs, all seeds), "
-            "by what the image shows and what the text says.",
+            "How often a class is taken for another (percent of the class, all seeds)."
+            if classifies
+            else "How often a single wrong label passed for right (percent of such pairs, all "
+            "seeds), by what the image shows and what the text says.",
         ),
         "mistakes": [
             figure(
@@ -270,6 +282,9 @@ def _rules(conditions: Sequence[ConditionResults]) -> dict[str, list[str]]:
     rules: dict[str, list[str]] = {}
     for c in conditions:
         task = c.task
+        if task.classifies:
+            rules.setdefault("one image, and a recording of its class", []).append(c.name)
+            continue
         replaced = (
             "one label is always replaced by another class, each other one with probability "
             f"{task.replacement_rate:g}"

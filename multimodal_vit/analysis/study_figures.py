@@ -123,7 +123,8 @@ def accuracies(
             )  # fmt: skip
     axes.set_yticks(range(len(conditions)), [c.name for c in conditions])
     axes.set_ylim(len(conditions) - 0.5, -0.5)
-    axes.set_xlabel("true/false accuracy on the test split")
+    kind = "accuracy" if conditions[0].task.classifies else "true/false accuracy"
+    axes.set_xlabel(f"{kind} on the test split")
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.grid(visible=False, axis="y")
     figure.legend(loc="outside upper left", ncols=3, fontsize=9, frameon=False)
@@ -151,16 +152,21 @@ def curves(conditions: Sequence[ConditionResults]) -> Figure:
         for (colour, line, marker), condition in zip(styles(), members, strict=False):
             seeds = len(condition.runs)
             label = f"{condition.name} ({seeds} seed{'s' if seeds > 1 else ''})"
-            for axes, metric in ((loss, "loss"), (accuracy, "match_accuracy")):
+            main = "accuracy" if condition.task.classifies else "match_accuracy"
+            for axes, metric in ((loss, "loss"), (accuracy, main)):
                 curve(axes, condition, metric, (colour, line, marker), label)
             samples, values = condition.curve("train", "loss")
             loss.plot(samples, np.nanmean(values, axis=0), line, color=colour, linewidth=0.7)
-        accuracy.axhline(0.5, color="0.5", linewidth=0.8, linestyle=(0, (1, 3)))
+        if not members[0].task.classifies:
+            accuracy.axhline(0.5, color="0.5", linewidth=0.8, linestyle=(0, (1, 3)))
         pairs_seen(accuracy)
         loss.legend(fontsize=9, frameon=False)
-    panels[0, 0].set_ylabel("binary cross entropy (nats per output)")
+    classifies = conditions[0].task.classifies
+    panels[0, 0].set_ylabel(
+        "cross entropy (nats)" if classifies else "binary cross entropy (nats per output)"
+    )
     panels[0, 0].set_ylim(bottom=0)
-    panels[1, 0].set_ylabel("true/false accuracy, validation")
+    panels[1, 0].set_ylabel(f"{'' if classifies else 'true/false '}accuracy, validation")
     panels[1, 0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     return figure
 
@@ -213,7 +219,11 @@ def by_replaced(conditions: Sequence[ConditionResults]) -> Figure:
 
 
 def confusions(conditions: Sequence[ConditionResults]) -> Figure:
-    """How often a single wrong label passes for right, by the class shown and the class named."""
+    """How often a single wrong label passes for right, by the class shown and the class named.
+
+    Of classifiers, how often a class is taken for another.
+    """
+    classifies = conditions[0].task.classifies
     columns = min(2, len(conditions))
     rows = -(-len(conditions) // columns)
     figure = Figure(figsize=(5.4 * columns, 5.0 * rows), layout="constrained")
@@ -229,14 +239,15 @@ def confusions(conditions: Sequence[ConditionResults]) -> Figure:
         if len(names) <= 12:
             _write_shares(axes, share, highest)
         axes.set_title(condition.name)
-        axes.set_xlabel("the text says")
-        axes.set_ylabel("the image shows")
+        axes.set_xlabel("the model says" if classifies else "the text says")
+        axes.set_ylabel("the class is" if classifies else "the image shows")
         axes.grid(visible=False)
     for axes in list(figure.axes)[len(conditions) :]:
         axes.set_axis_off()
     figure.colorbar(
         picture, ax=list(figure.axes), format=PercentFormatter(1.0, decimals=0), shrink=0.6,
-        label="pairs with this one wrong label that were taken for true",
+        label="of the class" if classifies
+        else "pairs with this one wrong label that were taken for true",
     )  # fmt: skip
     return figure
 

@@ -14,7 +14,7 @@ from scipy import special
 
 from multimodal_vit import sampler
 from multimodal_vit.data import Splits
-from multimodal_vit.evaluate import Predictions
+from multimodal_vit.evaluate import Predictions, main_metric
 from multimodal_vit.models import example_inputs
 from multimodal_vit.objective import match_logit
 from multimodal_vit.sampler import Task
@@ -82,8 +82,8 @@ class ConditionResults:
 
     @property
     def accuracies(self) -> list[float]:
-        """The test accuracy of each run's true/false answers."""
-        return [results["test"]["match_accuracy"] for results in self.results]
+        """The test accuracy of each run's true/false answers, or of a classifier's."""
+        return [main_metric(results["test"]) for results in self.results]
 
     def values(self, *place: str) -> list[float]:
         """A number of each run's results, such as `values("test", "class_accuracy")`."""
@@ -156,7 +156,7 @@ class ConditionResults:
         asked = [results.get("suites", {}) for results in self.results]
         names = [name for name in asked[0] if all(name in other for other in asked)]
         return {
-            name: [a[name].get("rejection_rate", a[name]["match_accuracy"]) for a in asked]
+            name: [a[name].get("rejection_rate", main_metric(a[name])) for a in asked]
             for name in names
         }
 
@@ -169,10 +169,17 @@ class ConditionResults:
     def confusion(self) -> np.ndarray:
         """How often one wrong label passes for right, float [K shown, K named]; NaN: never asked.
 
-        Over the false pairs with a single wrong label, of all runs.
+        Over the false pairs with a single wrong label, of all runs. Of a classifier, how often a
+        class [shown] is taken for another [said].
         """
         K = self.task.num_classes
         asked, accepted = np.zeros((K, K)), np.zeros((K, K))
+        if self.task.classifies:
+            for p in self.predictions:
+                np.add.at(accepted, (p.labels[:, 0], p.logits.argmax(axis=1)), 1)
+            asked += accepted.sum(axis=1, keepdims=True)
+            np.fill_diagonal(asked, 0)
+            return np.divide(accepted, asked, out=np.full((K, K), np.nan), where=asked > 0)
         for p in self.predictions:
             single = p.num_replaced == 1
             words, labels = p.words[single], p.labels[single]
@@ -206,8 +213,8 @@ class ConditionResults:
         model = self.config.model
         experiment = self.experiment
         inputs = jax.eval_shape(lambda: example_inputs(self.task))
-        params = experiment.abstract_state().params
-        _, intermediates = jax.eval_shape(experiment.model.apply, {"params": params}, inputs)
+        variables = experiment.abstract_state().variables
+        _, intermediates = jax.eval_shape(experiment.model.apply, variables, inputs)
         tokens = [f"{intermediates['embedded'][m].shape[1]} {m}" for m in model.modalities]
         height, width, channels = self.task.canvas_shape
         return {

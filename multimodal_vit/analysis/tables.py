@@ -8,6 +8,8 @@ from rich.table import Table
 from multimodal_vit.suites import CHECKS
 
 _LABELS = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
     "match_accuracy": "true/false accuracy",
     "match_accuracy_true": "  on true pairs",
     "match_accuracy_false": "  on false pairs",
@@ -31,7 +33,10 @@ def results_table(title: str, metrics: dict[str, Any]) -> Table:
     for name, label in _LABELS.items():
         if name not in metrics:
             continue
-        values, intervals = metrics[name], metrics["intervals"][name]
+        values, intervals = metrics[name], metrics["intervals"].get(name)
+        if intervals is None:
+            table.add_row(label, f"{values:.2%}", "", "")
+            continue
         if not isinstance(values, dict):
             values, intervals = {"": values}, {"": intervals}
         for key, value in values.items():
@@ -64,6 +69,8 @@ def probe_tables(title: str, found: Mapping[str, Any]) -> Iterator[Table]:
             "" if metrics.get(key) is None else f"{metrics[key]:.1%}"
             for key in ("match_accuracy", "match_accuracy_true", "match_accuracy_false")
         ]
+        if "accuracy" in metrics:  # of a classifier
+            shares[0] = f"{metrics['accuracy']:.1%}"
         auroc = f"{metrics['auroc']:.3f}" if "auroc" in metrics else ""
         ece = f"{metrics['ece']:.3f}" if "ece" in metrics else ""
         table.add_row(name, f"{metrics['num_pairs']:,}", *shares, auroc, ece)

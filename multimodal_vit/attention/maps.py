@@ -120,10 +120,10 @@ class AttentionMaps(NamedTuple):
 
 
 def attention_maps(
-    model: nn.Module, num_classes: int, params: Any, inputs: dict[str, jax.Array]
+    model: nn.Module, num_classes: int, variables: Any, inputs: dict[str, jax.Array]
 ) -> AttentionMaps:
     """Asks a model for its attention; it has to return "attention_weights" and "spans"."""
-    logits, intermediates = model.apply({"params": params}, inputs, return_attention=True)
+    logits, intermediates = model.apply(variables, inputs, return_attention=True)
     weights = jnp.stack(intermediates["attention_weights"], axis=1).astype(jnp.float32)
     words, patches = (slice(*intermediates["spans"][name]) for name in ("words", "patches"))
     return AttentionMaps(

@@ -97,7 +97,7 @@ class AttentionResult:
 
 
 def attention_probe(
-    experiment: Experiment, params: Any, num_pairs: int = 1000
+    experiment: Experiment, variables: Any, num_pairs: int = 1000
 ) -> AttentionResult | None:
     """Asks a model where it looks and what it uses, on pairs of the test split.
 
@@ -123,16 +123,16 @@ def attention_probe(
         "within_pairs", the mean of the correlations over the n quadrants of a pair.
 
     Args:
-      experiment: what the parameters were trained in.
-      params: of its model, on its mesh.
+      experiment: what the variables were trained in.
+      variables: of its model, on its mesh.
       num_pairs: of the first set; the second is half as large.
 
     Returns:
-      None for a model that returns no attention weights, or does not read both words and image.
+      None for a model that returns no attention weights, or reads other than words and image.
     """
     model, task = experiment.model, experiment.task
     patches = patch_grid(model, task)
-    if patches is None or not (per_pair := _num_weights(model, task, params)):
+    if patches is None or not (per_pair := _num_weights(model, task, variables)):
         return None
     overlap = quadrant_overlap(patches, task.grid)
     devices = experiment.mesh.size
@@ -140,7 +140,7 @@ def attention_probe(
     measure = _make_measure(experiment, overlap, max(most // devices, 1) * devices)
     key = named_key(jax.random.key(experiment.config.evaluation.seed), "attention")
     pairs = _draw(experiment, named_key(key, "pairs"), num_pairs, replace_one, 0.5)
-    found = measure(params, pairs.inputs)
+    found = measure(variables, pairs.inputs)
     numbers = _attention_numbers(found, pairs) | {"rollout_occlusion": _agreement(found)}
     numbers["occlusion"] = {
         "true": _effects_on_true_pairs(found, pairs),
@@ -149,22 +149,22 @@ def attention_probe(
     }
     if task.num_positions > 2:  # else no word stays right
         swaps = _draw(experiment, named_key(key, "swaps"), -(-num_pairs // 2), swap_adjacent, 1.0)
-        swapped = measure(params, swaps.inputs)
+        swapped = measure(variables, swaps.inputs)
         numbers["occlusion"]["swap_adjacent"] = _effects_on_false_pairs(swapped, swaps)
-    example = _example(experiment, params, patches, pairs)
+    example = _example(experiment, variables, patches, pairs)
     names = experiment.splits.test.class_names
     return AttentionResult(_plain(numbers), example, task.grid, names)
 
 
-def _num_weights(model: MultimodalViT, task: Task, params: Any) -> int:
+def _num_weights(model: MultimodalViT, task: Task, variables: Any) -> int:
     """The attention weights of one pair, L·heads·T·T; 0 where the model does not return them."""
 
-    def intermediates(params: Any) -> dict[str, Any]:
+    def intermediates(variables: Any) -> dict[str, Any]:
         inputs = example_inputs(task)
-        return model.apply({"params": params}, inputs, return_attention=True)[1]
+        return model.apply(variables, inputs, return_attention=True)[1]
 
-    found = jax.eval_shape(intermediates, params)
-    if not {"words", "patches"} <= set(found.get("spans", {})):
+    found = jax.eval_shape(intermediates, variables)
+    if set(found.get("spans", {})) != {"words", "patches"}:
         return 0
     return sum(layer.size for layer in found.get("attention_weights", []))
 
@@ -206,41 +206,45 @@ def _make_measure(
     masks = quadrant_masks(experiment.task)
 
     @jax.jit
-    def one_batch(params: Any, inputs: dict[str, jax.Array]) -> _Measures:
-        maps = attention_maps(model, num_classes, params, inputs)
+    def one_batch(variables: Any, inputs: dict[str, jax.Array]) -> _Measures:
+        maps = attention_maps(model, num_classes, variables, inputs)
         return _Measures(
             logit=maps.logit,
             own_quadrant=own_quadrant_share(maps.word_to_patch, overlap),
             own_word=own_word_share(maps.patch_to_word, overlap),
             image_attention=maps.word_to_patch.sum(axis=-1).mean(axis=-1),
             rollout=shares(maps.rollout) @ overlap,
-            occluded=_occlude(model, num_classes, params, inputs, masks),
+            occluded=_occlude(model, num_classes, variables, inputs, masks),
         )
 
-    def measure(params: Any, inputs: dict[str, np.ndarray]) -> _Measures:
+    def measure(variables: Any, inputs: dict[str, np.ndarray]) -> _Measures:
         count = len(inputs["words"])
         found = []
         for start in range(0, count, batch_size):
             rows = np.arange(start, start + batch_size) % count  # the last batch begins anew
             batch = {name: array[rows] for name, array in inputs.items()}
-            found.append(jax.device_get(one_batch(params, jax.device_put(batch, over_examples))))
+            found.append(jax.device_get(one_batch(variables, jax.device_put(batch, over_examples))))
         return jax.tree.map(lambda *x: np.concatenate(x)[:count], *found)
 
     return measure
 
 
 def _occlude(
-    model: nn.Module, num_classes: int, params: Any, inputs: dict[str, jax.Array], masks: np.ndarray
+    model: nn.Module,
+    num_classes: int,
+    variables: Any,
+    inputs: dict[str, jax.Array],
+    masks: np.ndarray,
 ) -> jax.Array:
     def logit(image: jax.Array) -> jax.Array:
-        logits, _ = model.apply({"params": params}, inputs | {"image": image})
+        logits, _ = model.apply(variables, inputs | {"image": image})
         return match_logit(logits, num_classes)
 
     return occluded_logits(logit, inputs["image"], jnp.asarray(masks))
 
 
 def _example(
-    experiment: Experiment, params: Any, patches: tuple[int, int], pairs: Batch
+    experiment: Experiment, variables: Any, patches: tuple[int, int], pairs: Batch
 ) -> AttentionExample:
     """Of a few false pairs the first with the most different classes, with its true text too."""
     model, task = experiment.model, experiment.task
@@ -251,13 +255,13 @@ def _example(
     windows = window_masks(task)  # (r', c', H, W)
 
     @jax.jit
-    def ask(params: Any, inputs: dict[str, jax.Array]) -> tuple[AttentionMaps, jax.Array]:
+    def ask(variables: Any, inputs: dict[str, jax.Array]) -> tuple[AttentionMaps, jax.Array]:
         masks = np.concatenate([quadrant_masks(task), windows.reshape(-1, *windows.shape[2:])])
-        maps = attention_maps(model, task.num_classes, params, inputs)
-        occluded = _occlude(model, task.num_classes, params, inputs, masks)
+        maps = attention_maps(model, task.num_classes, variables, inputs)
+        occluded = _occlude(model, task.num_classes, variables, inputs, masks)
         return maps, occluded - maps.logit[:, None]
 
-    maps, change = jax.device_get(ask(params, experiment.on_mesh(inputs)))
+    maps, change = jax.device_get(ask(variables, experiment.on_mesh(inputs)))
     n = task.num_positions
     return AttentionExample(
         image=inputs["image"][0],

@@ -1,20 +1,26 @@
 """Where images, labels and class names come from: arrays in host memory and nothing else.
 
 Each source is one module with a function `(name, directory, cache_directory) -> Splits`, listed in
-`SOURCES`. `load_splits` finds the directory and calls the source that the configuration names.
+`SOURCES`. `load_splits` finds the directory and calls the source that the configuration names. A
+source of recordings is `(name, directory, test_speakers) -> RecordingSplits`, in `AUDIO_SOURCES`.
 """
 
+import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from multimodal_vit.data import digits, download, idx, prepared
+from multimodal_vit.data import digits, download, idx, prepared, spoken_digit, written_spoken
 from multimodal_vit.data.image_set import ImageSet, Splits, split
+from multimodal_vit.data.recordings import Recordings, RecordingSplits
 from multimodal_vit.errors import UserError
 
 __all__ = [
+    "AUDIO_SOURCES",
     "SOURCES",
     "ImageSet",
+    "RecordingSplits",
+    "Recordings",
     "Splits",
     "data_directory",
     "default_cache_directory",
@@ -54,6 +60,12 @@ SOURCES: dict[str, Callable[[str, Path, Path], Splits]] = {
     "digits": digits.load,
     "idx": idx.load,
     "tfds": prepared.load,
+    "written_spoken": written_spoken.load,
+}
+# By `data.audio`, which is also the folder below the data directory.
+AUDIO_SOURCES: dict[str, Callable[[str, Path, Sequence[str]], RecordingSplits]] = {
+    "spoken_digit": spoken_digit.load,
+    "written_spoken_digits": written_spoken.recordings,
 }
 
 
@@ -68,20 +80,44 @@ def default_cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "multimodal_vit"
 
 
-def load_splits(source: str, name: str, directory: str = "") -> Splits:
+def load_splits(
+    source: str,
+    name: str,
+    directory: str = "",
+    audio: str = "",
+    test_speakers: Sequence[str] = (),
+) -> Splits:
     """Reads a data set and splits it into training, validation and test parts.
 
     Args:
       source: a key of `SOURCES`.
       name: the data set, such as "mnist".
       directory: the data folder; see `data_directory` for the default.
+      audio: recordings that each part gets besides, a key of `AUDIO_SOURCES`; "": none.
+      test_speakers: whose recordings are the test part; none: every speaker is in every part.
 
     Raises:
       UserError: unknown source, nothing there, or files that do not hold such a data set.
     """
     if source not in SOURCES:
         raise UserError(f"no data source {source!r}; there are: {', '.join(SOURCES)}")
-    return SOURCES[source](name, data_directory(directory), default_cache_directory())
+    splits = SOURCES[source](name, data_directory(directory), default_cache_directory())
+    if not audio:
+        return splits
+    if audio not in AUDIO_SOURCES:
+        raise UserError(f"no recordings {audio!r}; there are: {', '.join(AUDIO_SOURCES)}")
+    spoken = AUDIO_SOURCES[audio](audio, data_directory(directory), test_speakers)
+    if spoken.class_names != splits.train.class_names:
+        raise UserError(
+            f"data.audio={audio!r} speaks the classes {', '.join(spoken.class_names)}, but "
+            f"{name} shows {', '.join(splits.train.class_names)}; take images of the same classes, "
+            "such as --config.data.name=mnist"
+        )
+    parts = {
+        part: dataclasses.replace(getattr(splits, part), recordings=getattr(spoken, part))
+        for part in ("train", "validation", "test")
+    }
+    return Splits(**parts, origin=f"{splits.origin}, {spoken.origin}")
 
 
 def load_local(source: str, name: str, directory: str = "") -> Splits:

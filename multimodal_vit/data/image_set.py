@@ -6,6 +6,7 @@ import hashlib
 
 import numpy as np
 
+from multimodal_vit.data.recordings import Recordings
 from multimodal_vit.errors import UserError
 
 
@@ -17,6 +18,8 @@ class ImageSet:
       images: uint8 [N, H, W, C], 0 (black) to 255.
       labels: int32 [N], 0 to K - 1.
       class_names: the K names; the name of label i is `class_names[i]`.
+      recordings: of the same words, in any number, where there are any; they belong to the part of
+        the data and not to single images.
 
     Raises:
       UserError: the parts do not fit together; the message names the part.
@@ -25,6 +28,7 @@ class ImageSet:
     images: np.ndarray
     labels: np.ndarray
     class_names: tuple[str, ...]
+    recordings: Recordings | None = None
 
     def __post_init__(self) -> None:
         images, labels = self.images, self.labels
@@ -53,7 +57,7 @@ class ImageSet:
         return len(self.labels)
 
     def __getitem__(self, part: slice) -> "ImageSet":
-        return ImageSet(self.images[part], self.labels[part], self.class_names)
+        return ImageSet(self.images[part], self.labels[part], self.class_names, self.recordings)
 
     @property
     def num_classes(self) -> int:
@@ -66,9 +70,14 @@ class ImageSet:
         return np.bincount(self.labels, minlength=self.num_classes) / len(self)
 
     def fingerprint(self) -> str:
-        """First 16 hex digits of the sha256 of images and labels: which data a run has seen."""
+        """First 16 hex digits of the sha256 of images and labels: which data a run has seen.
+
+        Of the recordings too, where there are any.
+        """
         digest = hashlib.sha256(np.ascontiguousarray(self.images))
         digest.update(np.ascontiguousarray(self.labels))
+        if self.recordings is not None:
+            digest.update(self.recordings.fingerprint().encode())
         return digest.hexdigest()[:16]
 
 

@@ -129,23 +129,35 @@ def _decode(folder: Path, split_name: str) -> ImageSet:
 
 def _records(builder: Any, split_name: str) -> Iterator[bytes]:
     """The serialized examples of a split, in file order."""
-    paths = [Path(p) for p in builder.info.splits[split_name].filepaths]
-    for path in paths:
-        if not path.is_file():
-            raise UserError(f"{path} is missing. Prepare the data set again")
-        if builder.info.file_format.value == "array_record":
-            from array_record.python.array_record_module import ArrayRecordReader
+    for path in builder.info.splits[split_name].filepaths:
+        yield from records(Path(path), builder.info.file_format.value)
 
-            reader = ArrayRecordReader(str(path))
-            yield from reader.read_all()
-            reader.close()
-        elif builder.info.file_format.value == "tfrecord":
-            yield from _tfrecords(path)
-        else:
-            raise UserError(
-                f"{path} is in the format {builder.info.file_format.value!r}; prepare the data set "
-                'with file_format="array_record"'
-            )
+
+def records(path: Path, file_format: str) -> Iterator[bytes]:
+    """The serialized examples of one file.
+
+    Args:
+      path: the file.
+      file_format: "array_record" or "tfrecord".
+
+    Raises:
+      UserError: the file is missing or cut short, or of another format.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing. Prepare the data set again")
+    if file_format == "array_record":
+        from array_record.python.array_record_module import ArrayRecordReader
+
+        reader = ArrayRecordReader(str(path))
+        yield from reader.read_all()
+        reader.close()
+    elif file_format == "tfrecord":
+        yield from _tfrecords(path)
+    else:
+        raise UserError(
+            f"{path} is in the format {file_format!r}; prepare the data set with "
+            'file_format="array_record"'
+        )
 
 
 def _tfrecords(path: Path) -> Iterator[bytes]:

@@ -1,7 +1,7 @@
 """Embeddings: raw inputs in, token sequences [B, T, D] out, one module for each modality.
 
-An embedding names the input that it reads in `reads`. To add a modality, write such a module and a
-line in `multimodal_vit.models.EMBEDDINGS`.
+An embedding names the input that it reads in `reads`, and is told whether it is trained. To add a
+modality, write such a module and a line in `multimodal_vit.models.EMBEDDINGS`.
 """
 
 from typing import ClassVar
@@ -21,8 +21,9 @@ class WordEmbedding(nn.Module):
     reads: ClassVar[str] = "words"
 
     @nn.compact
-    def __call__(self, words: jax.Array) -> jax.Array:
+    def __call__(self, words: jax.Array, *, train: bool = False) -> jax.Array:
         """Maps int32 [B, n], each 0 to `vocabulary_size` - 1, to [B, n, D]."""
+        del train
         init = nn.initializers.normal(0.02)
         table = nn.Embed(self.vocabulary_size, self.dim, embedding_init=init, dtype=self.dtype)
         return table(words)
@@ -76,6 +77,32 @@ class ImageEmbedding(nn.Module):
     patches: PatchEmbedding
     reads: ClassVar[str] = "image"
 
-    def __call__(self, image: jax.Array) -> jax.Array:
+    def __call__(self, image: jax.Array, *, train: bool = False) -> jax.Array:
         """Maps uint8 [B, H, W, C] to [B, P, D]."""
+        del train
         return self.patches(self.stem(image.astype(self.patches.dtype) / 255))
+
+
+class AudioEmbedding(nn.Module):
+    """Recordings to tokens: so many frames at a time, flattened and projected.
+
+    The tokens of the n recordings of an example follow each other.
+
+    Attributes:
+      patch_frames: frames in a token; divides F.
+      dim: D.
+      dtype: of the computation.
+    """
+
+    patch_frames: int
+    dim: int
+    dtype: Dtype = jnp.float32
+    reads: ClassVar[str] = "audio"
+
+    @nn.compact
+    def __call__(self, audio: jax.Array, *, train: bool = False) -> jax.Array:
+        """Maps float32 [B, n, F, C] to [B, n·F / `patch_frames`, D]."""
+        del train
+        B, _, _, C = audio.shape
+        patches = audio.astype(self.dtype).reshape(B, -1, self.patch_frames * C)
+        return nn.Dense(self.dim, dtype=self.dtype, name="projection")(patches)

@@ -18,9 +18,15 @@ class SingleEncoder(nn.Module):
 
     A learned class token, then the tokens of all modalities in the order of the dict; a learned
     position embedding is added; the class token's output is the summary.
+
+    Attributes:
+      encoder: over the whole sequence.
+      modality_embeddings: whether all tokens of a modality get a learned vector besides. What it
+        adds, positions can learn too; it lets a modality's tokens share it.
     """
 
     encoder: Encoder
+    modality_embeddings: bool = False
 
     @nn.compact
     def __call__(
@@ -35,7 +41,14 @@ class SingleEncoder(nn.Module):
         B, _, D = next(iter(tokens.values())).shape
         dtype = self.encoder.dtype
         class_token = self.param("class_token", nn.initializers.zeros, (1, 1, D))
-        sequence = [jnp.broadcast_to(class_token, (B, 1, D)).astype(dtype), *tokens.values()]
+        parts = tokens
+        if self.modality_embeddings:
+            init = nn.initializers.normal(0.02)
+            parts = {
+                name: part + self.param(f"modality_{name}", init, (1, 1, D)).astype(dtype)
+                for name, part in tokens.items()
+            }
+        sequence = [jnp.broadcast_to(class_token, (B, 1, D)).astype(dtype), *parts.values()]
         x = jnp.concatenate(sequence, axis=1)  # (B, 1 + ΣT_m, D)
         positions = self.param("positions", nn.initializers.normal(0.02), (1, x.shape[1], D))
         x = x + positions.astype(dtype)

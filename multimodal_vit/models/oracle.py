@@ -24,8 +24,9 @@ class WordIds(nn.Module):
     vocabulary_size: int
     reads: ClassVar[str] = "words"
 
-    def __call__(self, words: jax.Array) -> jax.Array:
+    def __call__(self, words: jax.Array, *, train: bool = False) -> jax.Array:
         """Maps int32 [B, n] to float32 [B, n, K]."""
+        del train
         return jax.nn.one_hot(words, self.vocabulary_size)
 
 
@@ -40,8 +41,9 @@ class QuadrantClassifier(nn.Module):
     reads: ClassVar[str] = "image"
 
     @nn.compact
-    def __call__(self, image: jax.Array) -> jax.Array:
+    def __call__(self, image: jax.Array, *, train: bool = False) -> jax.Array:
         """Maps uint8 [B, r·H, c·W, C] to class logits float32 [B, r·c, K], in reading order."""
+        del train
         r, c = self.grid
         B, height, width, C = image.shape
         cells = image.reshape(B, r, height // r, c, width // c, C).transpose(0, 1, 3, 2, 4, 5)

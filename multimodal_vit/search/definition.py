@@ -134,6 +134,8 @@ def problems(config: ConfigDict) -> Iterator[str]:
             yield f"{where}: the name names a folder; use letters, digits, - and _"
         broken = list(configuration.problems(condition.experiment))
         yield from (f"{where}.experiment.{problem}" for problem in broken)
+        if condition.experiment.model.num_match_outputs == 0:
+            yield f"{where}.experiment is a classifier; a search maximises true/false accuracy"
         if not condition.space:
             yield f"{where}.space is empty; give the values of at least one field"
         for field, values in condition.space.items():

@@ -357,7 +357,7 @@ def describe(values: dict[str, Any]) -> str:
 
 
 def _load(config: ConfigDict) -> Any:
-    return _splits(config.data.source, config.data.name, config.data.directory)
+    return _splits(*configuration.data_arguments(config))
 
 
 def _impossible(config: ConfigDict) -> str:

@@ -161,6 +161,9 @@ def problems(config: ConfigDict) -> Iterator[str]:
             yield f"conditions: {name!r} names a folder; use letters, digits, - and _"
         for problem in configuration.problems(experiment):
             yield f"conditions.{name}.{problem}"
+    kinds = {c.model.num_match_outputs == 0 for c in config.conditions.values()}
+    if len(kinds) > 1:
+        yield "conditions: classifiers and true/false models cannot be in one study"
     pairs = [pair if isinstance(pair, (tuple, list)) else (pair,) for pair in config.comparisons]
     for pair in pairs:
         if len(pair) != 2 or pair[0] == pair[1]:

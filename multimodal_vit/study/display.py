@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from multimodal_vit.evaluate import main_metric
 from multimodal_vit.study.definition import StudyRun
 from multimodal_vit.study.runner import StudyDisplay
 from multimodal_vit.train.progress import Display, LiveTable, duration, end_time
@@ -48,8 +49,9 @@ class StudyTable(LiveTable, StudyDisplay):
         if not known:
             by = "" if here else " (by another process)"
             self.line(
-                f"{which.condition}, seed {which.config.seed}{by}: true/false "
-                f"{results['test']['match_accuracy']:.2%} of the test pairs, "
+                f"{which.condition}, seed {which.config.seed}{by}: "
+                f"{'accuracy' if 'accuracy' in results['test'] else 'true/false'} "
+                f"{main_metric(results['test']):.2%} of the test pairs, "
                 f"{results['samples_seen']:,} training pairs in "
                 f"{duration(results['train_seconds'])}. {self.outlook()}"
             )
@@ -107,7 +109,7 @@ class StudyTable(LiveTable, StudyDisplay):
             return None
         table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         table.add_column("condition", overflow="fold", min_width=12)
-        for heading in ("done", "now", "left", "true/false", "best", "examples/s", "a run"):
+        for heading in ("done", "now", "left", "accuracy", "best", "examples/s", "a run"):
             table.add_column(heading, justify="right", no_wrap=True)
         for condition in self._flop:
             mine = [w for w in self._runs if w.condition == condition]
@@ -116,7 +118,7 @@ class StudyTable(LiveTable, StudyDisplay):
             left = len(mine) - len(results) - running - sum(w in self._failed for w in mine)
             row = [condition, str(len(results)), str(running or ""), str(left or "")]
             if results:
-                accuracies = [r["test"]["match_accuracy"] for r in results]
+                accuracies = [main_metric(r["test"]) for r in results]
                 mean, spread = statistics.fmean(accuracies), ""
                 if len(accuracies) > 1:
                     spread = f" ± {100 * statistics.stdev(accuracies):.2f}"

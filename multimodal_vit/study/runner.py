@@ -14,6 +14,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from multimodal_vit.config import data_arguments
 from multimodal_vit.data import Splits, load_splits
 from multimodal_vit.errors import DivergedError
 from multimodal_vit.files import replacing
@@ -32,15 +33,11 @@ def load_data(configs: Iterable[ConfigDict]) -> Callable[[ConfigDict], Splits]:
     Raises:
       UserError: data that is missing or damaged.
     """
-
-    def key(config: ConfigDict) -> tuple[str, str, str]:
-        return config.data.source, config.data.name, config.data.directory
-
-    loaded: dict[tuple[str, str, str], Splits] = {}
+    loaded: dict[tuple[Any, ...], Splits] = {}
     for config in configs:
-        if key(config) not in loaded:
-            loaded[key(config)] = load_splits(*key(config))
-    return lambda config: loaded[key(config)]
+        if (key := data_arguments(config)) not in loaded:
+            loaded[key] = load_splits(*key)
+    return lambda config: loaded[data_arguments(config)]
 
 
 class StudyDisplay:

@@ -19,7 +19,7 @@ from multimodal_vit import evaluate, sampler
 from multimodal_vit.data import ImageSet, Splits, load_local, load_splits
 from multimodal_vit.errors import UserError
 from multimodal_vit.models import MultimodalViT, build_model
-from multimodal_vit.sampler import Task, named_key
+from multimodal_vit.sampler import Speech, Task, named_key
 from multimodal_vit.suites import AS_TRAINED, Pool, Suite
 from multimodal_vit.train import step as step_lib
 from multimodal_vit.train.step import TrainData, TrainState
@@ -66,7 +66,7 @@ class Experiment:
         """
         configuration.check(config)
         if splits is None:
-            splits = load_splits(config.data.source, config.data.name, config.data.directory)
+            splits = load_splits(*configuration.data_arguments(config))
         task = configuration.make_task(config, splits.train)
         devices = available_devices() if devices is None else devices
         if not for_training:
@@ -121,7 +121,20 @@ class Experiment:
     def train_data(self) -> TrainData:
         """The training split, on every device of the mesh."""
         train = self.splits.train
-        return self.on_mesh(TrainData(train.images, train.labels))
+        return self.on_mesh(TrainData(train.images, train.labels, self.speech("train")))
+
+    def speech(self, part: str) -> Speech | None:
+        """The recordings of a part of the data, in host memory, for the sampler to draw from."""
+        recordings = getattr(self.splits, part).recordings
+        if recordings is None:
+            return None
+        classes = np.arange(self.task.num_classes + 1)
+        first = np.searchsorted(recordings.labels, classes).astype(np.int32)
+        return Speech(recordings.features, first)
+
+    def zero_sums(self) -> dict[str, jax.Array]:
+        """The metric sums of no steps, on the mesh."""
+        return self.on_mesh(step_lib.zero_sums(self.model, self.task))
 
     def epoch_order(self, epoch: int) -> jax.Array:
         """The base images of an epoch, on the mesh; see `sampler.epoch_order`."""
@@ -154,7 +167,8 @@ class Experiment:
         key = named_key(self._key, "sheet")
         base = jax.random.choice(key, len(labels), (min(count, len(labels)),), replace=False)
         draw: Callable[..., sampler.Batch] = jax.jit(sampler.sample_batch, static_argnums=5)
-        return jax.device_get(draw(key, images, labels, base, jnp.ones(len(base)), self.task))
+        weight, speech = jnp.ones(len(base)), self.speech("train")
+        return jax.device_get(draw(key, images, labels, base, weight, self.task, speech=speech))
 
     def flop_per_example(self) -> float:
         """Floating-point operations of one training step, divided by its batch size.
@@ -207,7 +221,7 @@ class Predictor:
         self.suites = {"": AS_TRAINED} | dict(suites)
         settings = experiment.config.evaluation
         self._key = jax.random.key(settings.seed)
-        self._placed: dict[tuple[str, bool], tuple[jax.Array, jax.Array]] = {}
+        self._placed: dict[tuple[str, bool], tuple[jax.Array, jax.Array, Speech | None]] = {}
         num_classes = experiment.task.num_classes
         self.confusable = ((np.arange(num_classes) + 1) % num_classes).astype(np.int32)
         self._predict = evaluate.Predict(
@@ -221,12 +235,12 @@ class Predictor:
         )
 
     def __call__(
-        self, params: Any, part: str, suite: str = "", stream: str = ""
+        self, variables: Any, part: str, suite: str = "", stream: str = ""
     ) -> evaluate.Predictions:
         """The answers to the pairs of a suite.
 
         Args:
-          params: of the model.
+          variables: of the model.
           part: of the data.
           suite: which pairs.
           stream: the random numbers they are drawn with, where not the suite's own.
@@ -236,7 +250,7 @@ class Predictor:
         """
         whole = suite in ("", "standard")
         num_pairs = 0 if whole else self.experiment.config.evaluation.suite_pairs
-        return self._predict(params, *self._drawn(part, suite, stream), num_pairs)
+        return self._predict(variables, *self._drawn(part, suite, stream), num_pairs)
 
     def pairs(
         self, part: str, rows: Sequence[int], suite: str = "", stream: str = ""
@@ -250,11 +264,14 @@ class Predictor:
             experiment = self.experiment
             splits = experiment.other_splits if other else experiment.splits
             image_set: ImageSet = getattr(splits, part)
-            self._placed[part, other] = experiment.on_mesh((image_set.images, image_set.labels))
+            placed = image_set.images, image_set.labels, experiment.speech(part)
+            self._placed[part, other] = experiment.on_mesh(placed)
+        images, labels, speech = self._placed[part, other]
         confusable = self.experiment.on_mesh(self.confusable)
         own = part if suite in ("", "standard") else f"{part} {suite}"
         key = named_key(self._key, f"{part} {stream}" if stream else own)
-        return Pool(*self._placed[part, other], confusable), key, list(self.suites).index(suite)
+        pool = Pool(images, labels, confusable, speech)
+        return pool, key, list(self.suites).index(suite)
 
 
 def available_devices() -> list[jax.Device]:

@@ -29,7 +29,6 @@ from multimodal_vit.train.step import (
     TrainState,
     make_train_steps,
     mean_metrics,
-    zero_sums,
 )
 from multimodal_vit.train.writer import MetricWriter
 
@@ -159,7 +158,7 @@ class _Loop:
             step += num_steps
             closing = None
             if step == next_log or step == experiment.total_steps:
-                closing, state = state.sums, state.replace(sums=experiment.on_mesh(zero_sums()))
+                closing, state = state.sums, state.replace(sums=experiment.zero_sums())
             self.in_flight.append((step, token, closing))
             # One dispatch waits while one runs; until the speed is known, none waits.
             self._see_off(leave=0 if self.seconds_per_step is None else 1)
@@ -233,10 +232,10 @@ class _Loop:
             self.display.line(self.slow_hint)
 
     def _validate(self, state: TrainState, step: int) -> None:
-        values = evaluate.metrics(self.predict(state.params, "validation"))
+        values = evaluate.metrics(self.predict(state.variables, "validation"))
         self._check_finite(values["loss"], f"validation loss at step {step}")
         for name, suite in self.suites.items():
-            answers = self.predict(state.params, "validation", name)
+            answers = self.predict(state.variables, "validation", name)
             values[f"suites.{name}"] = evaluate.suite_share(suite, answers)
         samples = self.experiment.samples_seen(step)
         self.writer.write("validation", step, samples, values)
@@ -252,8 +251,7 @@ class _Loop:
         self.on_validation(step, values)
         self.display.line(
             f"{samples:>9,} samples: validation loss {values['loss']:.4f}"
-            f"{' (best)' if gained else ''}, true/false {values['match_accuracy']:.2%}, "
-            f"per class {values['class_accuracy']:.2%}"
+            f"{' (best)' if gained else ''}, {evaluate.in_words(values)}"
         )
 
     def save(self, step: int, state: TrainState, loss: float | None = None) -> None:
@@ -280,15 +278,14 @@ class _Loop:
             )
 
     def _warn_of_chance(self, step: int, values: dict[str, Any]) -> None:
-        accuracy, chance = values["match_accuracy"], values["chance"]["match_accuracy"]
-        if 3 * step >= self.experiment.total_steps and (
-            values["intervals"]["match_accuracy"][0] <= chance
-        ):
+        name = "accuracy" if self.experiment.task.classifies else "match_accuracy"
+        accuracy, chance = values[name], values["chance"][name]
+        if 3 * step >= self.experiment.total_steps and values["intervals"][name][0] <= chance:
             self._warn(
                 "chance",
-                f"after {step} of {self.experiment.total_steps} steps the validation true/false "
-                f"accuracy, {accuracy:.2%}, cannot be told from chance, {chance:.2%}. A longer "
-                "run, or another learning rate or model, may be needed.",
+                f"after {step} of {self.experiment.total_steps} steps the validation accuracy, "
+                f"{accuracy:.2%}, cannot be told from chance, {chance:.2%}. A longer run, or "
+                "another learning rate or model, may be needed.",
             )
 
     def _warn(self, what: str, text: str) -> None:

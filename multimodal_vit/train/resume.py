@@ -13,7 +13,7 @@ from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import DAMAGED
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
-from multimodal_vit.train.step import TrainState, zero_sums
+from multimodal_vit.train.step import TrainState
 
 
 @dataclasses.dataclass
@@ -107,7 +107,7 @@ def load_checkpoint(
         state, saved = checkpoints.restore(step, _version_1(like))
         state = experiment.on_mesh(
             TrainState(
-                **state | {"sums": zero_sums() | state["sums"]},
+                **state | {"sums": experiment.zero_sums() | state["sums"]},
                 skipped_in_a_row=np.zeros((), np.int32),
             )
         )

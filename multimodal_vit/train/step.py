@@ -14,8 +14,8 @@ from ml_collections import ConfigDict
 
 from multimodal_vit import sampler
 from multimodal_vit.models import example_inputs
-from multimodal_vit.objective import OBJECTIVES, metric_sums
-from multimodal_vit.sampler import Batch, Task, named_key
+from multimodal_vit.objective import OBJECTIVES, metric_names, metric_sums
+from multimodal_vit.sampler import Batch, Speech, Task, named_key
 
 MOST_SKIPPED_IN_A_ROW = 10  # then the run has diverged, or its data is at fault
 
@@ -27,6 +27,7 @@ class TrainState:
     Attributes:
       step: int32, the updates made.
       params: the model's parameters, float32.
+      statistics: other collections of the model, such as {"batch_stats": …}; of most models none.
       opt_state: the optimizer's state.
       sums: metrics summed since the last log line; see `objective.metric_sums`.
       skipped_in_a_row: int32, the latest steps that were all skipped; see `make_train_step`.
@@ -37,21 +38,28 @@ class TrainState:
     opt_state: Any
     sums: dict[str, jax.Array]
     skipped_in_a_row: jax.Array
+    statistics: dict[str, Any] = flax.struct.field(default_factory=dict)
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What the model's `apply` takes."""
+        return {"params": self.params} | self.statistics
 
 
 @flax.struct.dataclass
 class TrainData:
-    """A training split on the device: images uint8 [N, H, W, C], labels int32 [N]."""
+    """A training split on the device: images uint8 [N, H, W, C], labels int32 [N]; recordings."""
 
     images: jax.Array
     labels: jax.Array
+    speech: Speech | None = None
 
 
-def zero_sums() -> dict[str, jax.Array]:
+def zero_sums(model: nn.Module, task: Task) -> dict[str, jax.Array]:
     """The metric sums of no steps at all."""
-    names = ("weight", "loss", "match_accuracy", "class_accuracy")
+    names = metric_names(model.num_outputs, task.num_classes)
     per_step = ("steps", "gradient_norm", "skipped_steps")
-    return {name: jnp.zeros((), jnp.float32) for name in names + per_step}
+    return {name: jnp.zeros((), jnp.float32) for name in (*names, *per_step)}
 
 
 def mean_metrics(sums: dict[str, Any]) -> dict[str, float | None]:
@@ -59,11 +67,11 @@ def mean_metrics(sums: dict[str, Any]) -> dict[str, float | None]:
 
     Skipped steps do not count in the means, which are None where every step was skipped.
     """
-    counts = {"loss": "weight", "match_accuracy": "weight", "class_accuracy": "weight"}
-    counts["gradient_norm"] = "steps"
+    counts = dict.fromkeys(sums, "weight") | {"gradient_norm": "steps"}
     means = {
-        name: float(sums[name] / sums[count]) if sums[count] else None
-        for name, count in counts.items()
+        name: float(total / sums[counts[name]]) if sums[counts[name]] else None
+        for name, total in sums.items()
+        if name not in ("weight", "steps", "skipped_steps")
     }
     return means | {"skipped_steps": int(sums["skipped_steps"])}
 
@@ -96,20 +104,32 @@ def init_state(
     model: nn.Module, optimizer: optax.GradientTransformation, task: Task, key: jax.Array
 ) -> TrainState:
     """The state before the first step, a function of the key alone."""
-    params = model.init(named_key(key, "params"), example_inputs(task))["params"]
+    variables = dict(model.init(named_key(key, "params"), example_inputs(task)))
+    params = variables.pop("params")
     zero = jnp.zeros((), jnp.int32)
-    return TrainState(zero, params, optimizer.init(params), zero_sums(), zero)
+    sums = zero_sums(model, task)
+    return TrainState(zero, params, optimizer.init(params), sums, zero, variables)
 
 
 def loss_and_sums(
-    params: Any, model: nn.Module, objective: str, batch: Batch, dropout_key: jax.Array
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The weighted mean loss of a batch, and its metric sums."""
-    logits, intermediates = model.apply(
-        {"params": params}, batch.inputs, train=True, rngs={"dropout": dropout_key}
+    params: Any,
+    statistics: dict[str, Any],
+    model: nn.Module,
+    objective: str,
+    batch: Batch,
+    dropout_key: jax.Array,
+) -> tuple[jax.Array, tuple[dict[str, jax.Array], dict[str, Any]]]:
+    """The weighted mean loss of a batch; its metric sums, and the statistics after it."""
+    (logits, intermediates), statistics = model.apply(
+        {"params": params} | statistics,
+        batch.inputs,
+        train=True,
+        rngs={"dropout": dropout_key},
+        mutable=list(statistics),
     )
     loss = OBJECTIVES[objective](logits, intermediates, batch)  # (B,)
-    return jnp.sum(loss * batch.weight) / jnp.sum(batch.weight), metric_sums(loss, logits, batch)
+    sums = metric_sums(loss, logits, batch)
+    return jnp.sum(loss * batch.weight) / jnp.sum(batch.weight), (sums, statistics)
 
 
 def draw_batch(
@@ -129,7 +149,9 @@ def draw_batch(
     step_in_epoch = step % sampler.steps_per_epoch(num_images, batch_size)
     base, weight = sampler.base_images(order, step_in_epoch, batch_size, num_images)
     batch_key = jax.random.fold_in(named_key(key, "batch"), step)
-    return sampler.sample_batch(batch_key, data.images, data.labels, base, weight, task)
+    return sampler.sample_batch(
+        batch_key, data.images, data.labels, base, weight, task, speech=data.speech
+    )
 
 
 TrainStep = Callable[[TrainState, TrainData, jax.Array], TrainState]
@@ -163,8 +185,8 @@ def make_train_step(
         batch = draw_batch(key, state.step, data, order, task, batch_size)
         batch = jax.lax.with_sharding_constraint(batch, over_examples)
         dropout_key = jax.random.fold_in(named_key(key, "dropout"), state.step)
-        gradient, sums = jax.grad(loss_and_sums, has_aux=True)(
-            state.params, model, objective, batch, dropout_key
+        gradient, (sums, statistics) = jax.grad(loss_and_sums, has_aux=True)(
+            state.params, state.statistics, model, objective, batch, dropout_key
         )
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         one, zero = jnp.float32(1), jnp.float32(0)
@@ -176,6 +198,7 @@ def make_train_step(
             opt_state=opt_state,
             sums=jax.tree.map(jnp.add, state.sums, sums),
             skipped_in_a_row=jnp.zeros((), jnp.int32),
+            statistics=statistics,
         )
         skipped = state.replace(
             step=state.step + 1,

@@ -1,0 +1,16 @@
+"""A digit from its image and a recording: model C, a CNN and a stacked LSTM, added.
+
+Reproduces: Gandham, "Multimodal Deep Learning on MNIST data", section 3.3 and Figure 4: macro F1
+0.992 (validation) and 0.994 (test). The recordings are others: docs/audio.md.
+Preset `thesis` (the default): the paper's 10 epochs. Preset `small`: 2 epochs, for two cores.
+
+    python -m multimodal_vit.main --config=configs/audio_image_c.py:small
+"""
+
+from ml_collections import ConfigDict
+
+from multimodal_vit.config import audio_image
+
+
+def get_config(name: str = "thesis") -> ConfigDict:
+    return audio_image(name, "c", "addition")
