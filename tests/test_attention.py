@@ -292,7 +292,7 @@ def test_what_a_small_grid_cannot_show_is_none(tiny_config, grid):
 
 def tiny_probe(config, splits, num_devices=1):
     experiment = Experiment.create(config, splits, jax.devices()[:num_devices])
-    return attention_probe(experiment, experiment.init_state().params, num_pairs=24)
+    return attention_probe(experiment, experiment.init_state().variables, num_pairs=24)
 
 
 def test_a_real_model_is_asked_the_same_pairs_in_batches_of_any_size_on_any_number_of_devices(
@@ -324,7 +324,7 @@ def test_the_example_is_one_image_with_a_true_text_and_one_wrong_word(tiny_confi
 def test_a_model_of_one_modality_has_nothing_to_show(tiny_config, tiny_splits, modalities):
     tiny_config.model.modalities = modalities
     experiment = Experiment.create(tiny_config, tiny_splits)
-    assert attention_probe(experiment, experiment.abstract_state().params) is None
+    assert attention_probe(experiment, experiment.abstract_state().variables) is None
 
 
 def test_a_model_without_attention_weights_has_nothing_to_show(tiny_config, tiny_splits):
