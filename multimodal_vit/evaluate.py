@@ -11,8 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
+from jax.sharding import NamedSharding
 from scipy import special, stats
 from sklearn.metrics import f1_score, roc_auc_score
 
@@ -93,7 +92,7 @@ class Predict:
         self,
         model: nn.Module,
         task: Task,
-        mesh: Mesh,
+        over_examples: NamedSharding,
         *,
         objective: str,
         batch_size: int,
@@ -101,7 +100,6 @@ class Predict:
         suites: Sequence[Suite] = (AS_TRAINED,),
     ) -> None:
         self.batch_size, self.num_passes = batch_size, num_passes
-        over_examples = NamedSharding(mesh, P(None, "data"))
 
         def draw(pool: Pool, key: jax.Array, which: jax.Array, start: jax.Array) -> Batch:
             order = sampler.epoch_order(named_key(key, "order"), len(pool.labels), batch_size)

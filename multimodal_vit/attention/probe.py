@@ -9,8 +9,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 from scipy import special, stats
 
 from multimodal_vit.attention.maps import (
@@ -202,7 +200,7 @@ def _make_measure(
 ) -> Callable[[Any, dict[str, np.ndarray]], _Measures]:
     """Builds a function of parameters and inputs [N, …]; `batch_size` bounds the memory."""
     model, num_classes = experiment.model, experiment.task.num_classes
-    over_examples = NamedSharding(experiment.mesh, P("data"))
+    over_examples = experiment.layout.batch(experiment.mesh)
     masks = quadrant_masks(experiment.task)
 
     @jax.jit
