@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import special, stats
 
+from multimodal_vit import distributed
 from multimodal_vit.attention.maps import (
     AttentionMaps,
     attention_maps,
@@ -221,7 +222,8 @@ def _make_measure(
         for start in range(0, count, batch_size):
             rows = np.arange(start, start + batch_size) % count  # the last batch begins anew
             batch = {name: array[rows] for name, array in inputs.items()}
-            found.append(jax.device_get(one_batch(variables, jax.device_put(batch, over_examples))))
+            placed = distributed.place(batch, over_examples)
+            found.append(distributed.to_host(one_batch(variables, placed)))
         return jax.tree.map(lambda *x: np.concatenate(x)[:count], *found)
 
     return measure
@@ -259,7 +261,7 @@ def _example(
         occluded = _occlude(model, task.num_classes, variables, inputs, masks)
         return maps, occluded - maps.logit[:, None]
 
-    maps, change = jax.device_get(ask(variables, experiment.on_mesh(inputs)))
+    maps, change = distributed.to_host(ask(variables, experiment.on_mesh(inputs)))
     n = task.num_positions
     return AttentionExample(
         image=inputs["image"][0],

@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
-from multimodal_vit import evaluate, sampler
+from multimodal_vit import distributed, evaluate, sampler
 from multimodal_vit.data import ImageSet, Splits, load_local, load_splits
 from multimodal_vit.errors import UserError
 from multimodal_vit.layout import LAYOUTS, Layout, make_mesh
@@ -112,7 +112,7 @@ class Experiment:
 
     def on_mesh(self, tree: Any) -> Any:
         """A copy of a tree of arrays on every device of the mesh."""
-        return jax.device_put(tree, NamedSharding(self.mesh, P()))
+        return distributed.place(tree, NamedSharding(self.mesh, P()))
 
     def init_state(self) -> TrainState:
         """The state before the first step, on the mesh."""
@@ -170,7 +170,7 @@ class Experiment:
         draw: Callable[..., sampler.Batch] = jax.jit(step_lib.draw_batch, static_argnums=(4, 5))
         order, key = self.epoch_order(step // self.steps_per_epoch), named_key(self._key, "train")
         size = self.config.train.batch_size
-        return jax.device_get(draw(key, step, self.train_data(), order, self.task, size))
+        return distributed.to_host(draw(key, step, self.train_data(), order, self.task, size))
 
     def examples(self, count: int) -> sampler.Batch:
         """Some training pairs, in host memory, for people to look at: `count`, or all if fewer."""
