@@ -7,6 +7,8 @@ Process 0, the main one, alone writes files. Alone or not, a program calls the s
 
 import functools
 import json
+import socket
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +21,7 @@ from jax.sharding import PartitionSpec as P
 from multimodal_vit import errors
 from multimodal_vit.errors import UserError
 
+SECONDS_TO_START = 300.0  # that processes wait for process 0
 _CHUNK = 4096  # bytes of a message are padded to a multiple: few sizes, few compilations
 _alone = False  # while the main process acts in `from_main`
 
@@ -36,14 +39,39 @@ def start(coordinator: str | None, num_processes: int | None, process_id: int | 
     """
     # It would take SIGTERM for itself; here the processes agree in `agree`.
     jax.config.update("jax_enable_preemption_service", False)
+    # SLURM would be asked for what is not given: it assumes one device for each process.
+    method = {} if coordinator is None else {"cluster_detection_method": "deactivate"}
     try:
-        jax.distributed.initialize(coordinator, num_processes, process_id)
-    except (RuntimeError, ValueError) as error:
+        if coordinator and process_id:
+            _wait_for(coordinator)
+        jax.distributed.initialize(coordinator, num_processes, process_id, **method)
+        multihost_utils.sync_global_devices("start")  # while all are here: later one may be late
+    except (RuntimeError, ValueError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"the processes of this run could not find each other ({reason}); give each "
             "--coordinator=HOST:PORT of process 0, --num_processes and its own --process_id"
         ) from error
+
+
+def _wait_for(address: str) -> None:
+    """Waits until process 0 listens; JAX would end the program if it did not.
+
+    Raises:
+      OSError: it does not, or its host is not known.
+    """
+    host, _, port = address.rpartition(":")
+    until = time.monotonic() + SECONDS_TO_START
+    while True:
+        try:
+            socket.create_connection((host, int(port)), timeout=5).close()
+            return
+        except socket.gaierror:
+            raise
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.1)
 
 
 def stop() -> None:
@@ -69,7 +97,7 @@ def from_main(action: Callable[[], Any]) -> Any:
         the devices of others may be called.
 
     Raises:
-      UserError: in every process, where the action raises one.
+      UserError: in every process, where the action raises one; it is `everywhere`.
     """
     global _alone
     if not several():
@@ -90,7 +118,9 @@ def from_main(action: Callable[[], Any]) -> Any:
     received = multihost_utils.broadcast_one_to_all(padded)
     said = json.loads(received[:size].tobytes())
     if "error" in said:
-        raise getattr(errors, said["error"])(said["message"])
+        error: UserError = getattr(errors, said["error"])(said["message"])
+        error.everywhere = True
+        raise error
     return said["value"]
 
 

@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with in_time():
             return _run(argv)
     except UserError as error:
+        if error.everywhere and _leave():
+            return 2
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
@@ -146,9 +148,18 @@ def _run(argv: list[str]) -> int:
     if values.mode == "sample":
         return commands.run_sample(config, workdir, console, values.wav)
     code = commands.run_train(config, workdir, console, _slow_hint(argv))
-    if several:
-        distributed.stop()
+    _leave()
     return code
+
+
+def _leave() -> bool:
+    """Parts from the other processes, if there are any; whether the main one speaks for this."""
+    from multimodal_vit import distributed  # late: it imports JAX
+
+    spoken_for = not distributed.is_main()
+    if distributed.several():
+        distributed.stop()
+    return spoken_for
 
 
 def _is_one_of_several(values: flags.FlagValues) -> bool:

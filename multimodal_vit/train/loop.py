@@ -192,12 +192,9 @@ class _Loop:
         Several processes do what they wished one dispatch before: the devices need not wait.
         """
         save = time.monotonic() - self.saved_at >= self.settings.checkpoint_seconds
-        wishes, self.wishes = (
-            self.wishes,
-            distributed.agree([stop, save, self.seconds_per_step or 0]),
-        )
-        if not distributed.several():
-            wishes = self.wishes
+        before = self.wishes
+        self.wishes = distributed.agree([stop, save, self.seconds_per_step or 0])
+        wishes = before if distributed.several() else self.wishes
         stopping, saving, self.slowest = np.asarray(wishes).tolist()
         return bool(stopping), bool(saving)
 
