@@ -16,6 +16,7 @@ import ast
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -277,7 +278,11 @@ def _slow_hint(argv: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    code = main()
+    try:
+        code = main()
+    except BaseException:  # else the interpreter would wait for the other processes of the run
+        traceback.print_exc()
+        code = 1
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # all is written: taking JAX apart costs seconds on a busy machine
