@@ -1,5 +1,6 @@
 """What the modes of the command line do: train, evaluate, sample."""
 
+import contextlib
 import platform
 import signal
 import zlib
@@ -12,6 +13,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from multimodal_vit import config as configuration
+from multimodal_vit import distributed
 from multimodal_vit.analysis import figures, report, tables
 from multimodal_vit.data import default_cache_directory
 from multimodal_vit.errors import UserError
@@ -24,7 +26,7 @@ from multimodal_vit.study.display import StudyTable
 from multimodal_vit.study.runner import TABLE, run_all, write_table
 from multimodal_vit.suites import ALL, choose_suites
 from multimodal_vit.train.experiment import Experiment
-from multimodal_vit.train.progress import ProgressDisplay, duration
+from multimodal_vit.train.progress import Display, ProgressDisplay, duration
 from multimodal_vit.train.writer import read_metrics
 from multimodal_vit.workdir import METRICS, PREDICTIONS, SAMPLES, SOUNDS, Workdir
 
@@ -52,40 +54,50 @@ def keep_compiled_programs() -> None:
 def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint: str = "") -> int:
     """Trains, tests the best checkpoint and draws; continues a run that was interrupted.
 
+    Of several processes the main one writes, draws and speaks.
+
     Returns:
       The exit code: 0, or 130 where Ctrl-C stopped it.
 
     Raises:
       UserError: the configuration, the data or the workdir cannot be used.
     """
-    workdir.check(config)
-    mend(workdir, lambda text: console.print(text, soft_wrap=True))
-    if (results := workdir.results()) is not None:
-        console.print(f"The run in {workdir.path} is finished; nothing is left to train.")
-        _show_results(results, workdir, console)
+
+    def finished() -> bool:
+        workdir.check(config)
+        mend(workdir, lambda text: console.print(text, soft_wrap=True))
+        if (results := workdir.results()) is not None:
+            console.print(f"The run in {workdir.path} is finished; nothing is left to train.")
+            _show_results(results, workdir, console)
+        return results is not None
+
+    if distributed.from_main(finished):
         return 0
     experiment = Experiment.create(config)
-    with workdir.locked() as free:
-        if not free:
+    is_main = distributed.is_main()
+    with workdir.locked() if is_main else contextlib.nullcontext() as free:
+        if not distributed.from_main(lambda: free):
             raise UserError(
                 f"--workdir={workdir.path} is in use by another process that trains there; wait "
                 "for it, stop it, or name another folder"
             )
-        workdir.begin(config)
-        _describe(experiment, workdir, console)
-        _draw_samples(experiment, workdir.path / SAMPLES)
+        if is_main:
+            workdir.begin(config)
+            _describe(experiment, workdir, console)
+            _draw_samples(experiment, workdir.path / SAMPLES)
         with stop_on_signal() as received:
             outcome, results = run(
                 experiment,
                 workdir,
-                ProgressDisplay(console),
+                ProgressDisplay(console) if is_main else Display(),
                 lambda: bool(received),
                 slow_hint=slow_hint,
             )
     if results is None:
         console.print(f"Stopped at step {outcome.step} and saved. The same command continues.")
-        return 130 if received[0] == signal.SIGINT else 0
-    _show_results(results, workdir, console)
+        return 130 if signal.SIGINT in received[:1] else 0
+    if is_main:
+        _show_results(results, workdir, console)
     return 0
 
 

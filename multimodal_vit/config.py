@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from multimodal_vit import data, models, objective, sampler, suites
 from multimodal_vit.errors import DamagedError, UserError, hint
 from multimodal_vit.files import read_json
+from multimodal_vit.layout import LAYOUTS
 
 FORMAT_VERSION = 1
 
@@ -72,6 +73,8 @@ def thesis() -> ConfigDict:
     config.train.patience = 3  # stop after as many validations without a lower loss; 0: never
     config.train.log_every_steps = 100
     config.train.checkpoint_seconds = 300.0  # a checkpoint at least as often; 0: at every chance
+    config.train.layout = "replicated"  # of the parameters: multimodal_vit.layout.LAYOUTS
+    config.train.model_devices = 1  # that share one copy of the parameters
 
     config.evaluation = ConfigDict()
     config.evaluation.batch_size = 256
@@ -251,6 +254,14 @@ def check_with_data(config: ConfigDict, task: sampler.Task, num_devices: int) ->
         *_audio_problems(config, task),
         *_suite_problems(config, task),
     ]
+    copies, rest = divmod(num_devices, config.train.model_devices)
+    if rest:
+        found.append(
+            f"train.model_devices={config.train.model_devices} does not divide the {num_devices} "
+            "devices into equal groups; take a divisor of their number"
+        )
+    elif "model" not in LAYOUTS[config.train.layout].batch_axes:
+        num_devices = copies
     for field in ("train", "evaluation"):
         size = config[field].batch_size
         if size % num_devices:
@@ -327,6 +338,7 @@ def problems(config: ConfigDict) -> Iterator[str]:
         "model.audio_layout": models.LAYOUTS,
         "train.objective": objective.OBJECTIVES,
         "train.schedule": ("constant", "cosine"),
+        "train.layout": LAYOUTS,
     }
     at_least = {
         "seed": 0, "evaluation.seed": 0, "model.num_conv_layers": 0, "model.patch_size": 1,
@@ -335,7 +347,7 @@ def problems(config: ConfigDict) -> Iterator[str]:
         "train.num_samples": 1, "train.batch_size": 1,
         "train.warmup_steps": 0, "train.weight_decay": 0, "train.gradient_clip": 0,
         "train.epochs_per_validation": 1, "train.patience": 0, "train.log_every_steps": 1,
-        "train.checkpoint_seconds": 0,
+        "train.checkpoint_seconds": 0, "train.model_devices": 1,
         "evaluation.batch_size": 1, "evaluation.num_passes": 1, "evaluation.suite_pairs": 0,
     }  # fmt: skip
     name = config.data.name
@@ -376,6 +388,7 @@ def problems(config: ConfigDict) -> Iterator[str]:
         if name not in models.EMBEDDINGS:
             known = models.EMBEDDINGS
             yield f"model.modalities: {name!r} is not one of {', '.join(known)}{hint(name, known)}"
+    yield from _layout_problems(config)
     yield from _fusion_problems(config)
     yield from _classifier_problems(config)
     dim, heads = config.model.embedding_dim, config.model.num_heads
@@ -385,6 +398,22 @@ def problems(config: ConfigDict) -> Iterator[str]:
             f"model.num_heads={heads} does not divide model.embedding_dim={dim}; "
             f"these do: {', '.join(fitting)}"
         )
+
+
+def _layout_problems(config: ConfigDict) -> Iterator[str]:
+    """Parameters that the devices cannot share."""
+    layout, parts = config.train.layout, config.train.model_devices
+    if layout == "replicated" and parts > 1:
+        yield (
+            f"train.model_devices={parts} does nothing where every device holds all parameters; "
+            "take train.layout='fsdp' or 'tensor', or train.model_devices=1"
+        )
+    for field in ("num_heads", "mlp_dim"):
+        if layout == "tensor" and parts >= 1 and config.model[field] % parts:
+            yield (
+                f"train.layout='tensor' cuts model.{field}={config.model[field]} into "
+                f"train.model_devices={parts} parts, which does not come out even; take a divisor"
+            )
 
 
 def _fusion_problems(config: ConfigDict) -> Iterator[str]:
@@ -574,6 +603,8 @@ FREE_FIELDS = (
     "evaluation.suite_pairs",
     "evaluation.other_data",
     "train.checkpoint_seconds",
+    "train.layout",
+    "train.model_devices",
 )
 
 

@@ -8,11 +8,18 @@ class UserError(Exception):
     """A mistake in what the user gave: it says what is wrong, why, and what to do.
 
     The command line prints the message as it is, without a traceback, and exits with code 2.
+
+    Attributes:
+      everywhere: whether all processes of a run raise it, so that one of them need say it.
     """
+
+    everywhere = False
 
 
 class DivergedError(UserError):
     """Training has diverged: the loss is no longer finite."""
+
+    everywhere = True
 
 
 class DamagedError(UserError):

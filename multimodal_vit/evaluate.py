@@ -11,12 +11,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
+from jax.sharding import NamedSharding
 from scipy import special, stats
 from sklearn.metrics import f1_score, roc_auc_score
 
-from multimodal_vit import sampler
+from multimodal_vit import distributed, sampler
 from multimodal_vit.errors import UserError
 from multimodal_vit.files import replacing
 from multimodal_vit.objective import OBJECTIVES, match_logit
@@ -93,7 +92,7 @@ class Predict:
         self,
         model: nn.Module,
         task: Task,
-        mesh: Mesh,
+        over_examples: NamedSharding,
         *,
         objective: str,
         batch_size: int,
@@ -101,7 +100,6 @@ class Predict:
         suites: Sequence[Suite] = (AS_TRAINED,),
     ) -> None:
         self.batch_size, self.num_passes = batch_size, num_passes
-        over_examples = NamedSharding(mesh, P(None, "data"))
 
         def draw(pool: Pool, key: jax.Array, which: jax.Array, start: jax.Array) -> Batch:
             order = sampler.epoch_order(named_key(key, "order"), len(pool.labels), batch_size)
@@ -164,7 +162,7 @@ class Predict:
                 parts.append(
                     jax.tree.map(
                         lambda x, count=count: x.reshape(-1, *x.shape[2:])[:count],
-                        jax.device_get(answers),
+                        distributed.to_host(answers),
                     )
                 )
             left = max(0, left - in_pass)
@@ -182,9 +180,10 @@ class Predict:
             which_pass, place = divmod(row, len(pool.labels))
             step, place = divmod(place, self.batch_size)
             start = step // self._at_once(pool) * self._at_once(pool)  # as they were drawn before
-            batches = self._draw(pool, jax.random.fold_in(key, which_pass), which, start)
+            drawn = self._draw(pool, jax.random.fold_in(key, which_pass), which, start)
+            batches = distributed.to_host(drawn)
             at = step - start, slice(place, place + 1)
-            found.append(jax.tree.map(lambda x, at=at: np.asarray(x[at]), batches))
+            found.append(jax.tree.map(lambda x, at=at: x[at], batches))
         return found
 
 

@@ -35,9 +35,10 @@ def in_time() -> Iterator[None]:
         while (byte := receiver.recv(1)) and byte[0] not in EXIT_CODES:
             pass
         if byte and not over.wait(SECONDS_TO_STOP):
-            if os.isatty(1):
-                os.write(1, b"\x1b[?25h")  # the cursor, which a live display hides
-            os.write(2, b"Stopped without a last checkpoint. The same command continues.\n")
+            with contextlib.suppress(OSError):  # nobody may read it any more
+                if os.isatty(1):
+                    os.write(1, b"\x1b[?25h")  # the cursor, which a live display hides
+                os.write(2, b"Stopped without a last checkpoint. The same command continues.\n")
             os._exit(EXIT_CODES[signal.Signals(byte[0])])
 
     def end(number: int, frame: object) -> None:

@@ -5,6 +5,8 @@
     python -m multimodal_vit.main --mode=evaluate --workdir=runs/digits_conv --suites=all
     python -m multimodal_vit.main --mode=study --config=configs/study_table41.py:small
     python -m multimodal_vit.main --mode=search --config=configs/search_table41.py:small
+    python -m multimodal_vit.main --config=configs/mnist_conv.py --coordinator=host0:9876 \
+        --num_processes=2 --process_id=0
 
 Exit codes: 0, done, or stopped by SIGTERM and saved; 2, a mistake in what was given; 130, stopped
 by Ctrl-C and saved.
@@ -14,6 +16,7 @@ import ast
 import os
 import shlex
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with in_time():
             return _run(argv)
     except UserError as error:
+        if error.everywhere and _leave():
+            return 2
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
@@ -77,6 +82,20 @@ def _run(argv: list[str]) -> int:
         "With --mode=sample: also write the sound of the examples.",
         flag_values=values,
     )
+    flags.DEFINE_string(
+        "coordinator",
+        None,
+        "Several processes train together: the address of process 0, HOST:PORT (launch/).",
+        flag_values=values,
+    )
+    flags.DEFINE_integer("num_processes", None, "How many these are.", flag_values=values)
+    flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.", flag_values=values)
+    flags.DEFINE_bool(
+        "distributed",
+        False,
+        "The same, found out from the cluster: SLURM, Open MPI or a TPU pod.",
+        flag_values=values,
+    )
     flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
     config_flags.DEFINE_config_file(
         "config",
@@ -95,7 +114,8 @@ def _run(argv: list[str]) -> int:
             "no experiment is named; give --config=configs/digits_conv.py, say, or "
             "--mode=evaluate --workdir=FOLDER"
         )
-    from multimodal_vit import commands  # late: a mistake in the flags is answered at once
+    several = _is_one_of_several(values)
+    from multimodal_vit import commands, distributed  # late: a mistake in the flags is told at once
     from multimodal_vit.workdir import Workdir
 
     commands.keep_compiled_programs()
@@ -112,7 +132,9 @@ def _run(argv: list[str]) -> int:
         )
     if values.wav and values.mode != "sample":
         raise UserError("--wav is for --mode=sample")
-    console = Console(markup=False, highlight=False)
+    if several:
+        distributed.start(values.coordinator, values.num_processes, values.process_id)
+    console = Console(markup=False, highlight=False, quiet=not distributed.is_main())
     folder = values.workdir or f"runs/{config.get('name', '')}"
     command = shlex.join(["python", "-m", "multimodal_vit.main", *argv[1:]])
     if values.mode == "study":
@@ -126,7 +148,59 @@ def _run(argv: list[str]) -> int:
         return commands.run_evaluate(workdir, console, config, values.suites, command)
     if values.mode == "sample":
         return commands.run_sample(config, workdir, console, values.wav)
-    return commands.run_train(config, workdir, console, _slow_hint(argv))
+    code = commands.run_train(config, workdir, console, _slow_hint(argv))
+    _leave()
+    return code
+
+
+def _leave() -> bool:
+    """Parts from the other processes, if there are any; whether the main one speaks for this."""
+    from multimodal_vit import distributed  # late: it imports JAX
+
+    spoken_for = not distributed.is_main()
+    if distributed.several():
+        distributed.stop()
+    return spoken_for
+
+
+def _is_one_of_several(values: flags.FlagValues) -> bool:
+    """Whether other processes take part in the run.
+
+    Raises:
+      UserError: a mistake in the flags that say so.
+    """
+    names = ("coordinator", "num_processes", "process_id")
+    missing = [f"--{name}" for name in names if values[name].value is None]
+    if not values.distributed and len(missing) == len(names):
+        return False
+    if values.mode != "train":
+        raise UserError(
+            f"--mode={values.mode} is for one process; give neither --coordinator nor "
+            "--distributed (processes that are started each by itself share a study or a search)"
+        )
+    if values.distributed:
+        if len(missing) < len(names):
+            raise UserError(
+                "--distributed finds out by itself what --coordinator, --num_processes and "
+                "--process_id say; give either it or these"
+            )
+        return True
+    if missing:
+        raise UserError(
+            "--coordinator, --num_processes and --process_id belong together; give "
+            f"{' and '.join(missing)} too"
+        )
+    host, _, port = values.coordinator.rpartition(":")
+    if not host or not port.isdecimal():
+        raise UserError(
+            f"--coordinator={values.coordinator} must be HOST:PORT, such as {port or 'host'}:9876"
+        )
+    if not 0 <= values.process_id < values.num_processes:
+        raise UserError(
+            f"--process_id={values.process_id} must be from 0 to --num_processes - 1, here "
+            f"{values.num_processes - 1}"
+        )
+    return True
 
 
 def _parse(values: flags.FlagValues, argv: list[str]) -> ConfigDict | None:
@@ -204,7 +278,11 @@ def _slow_hint(argv: list[str]) -> str:
 
 
 if __name__ == "__main__":
-    code = main()
+    try:
+        code = main()
+    except BaseException:  # else the interpreter would wait for the other processes of the run
+        traceback.print_exc()
+        code = 1
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # all is written: taking JAX apart costs seconds on a busy machine

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from multimodal_vit import __version__
+from multimodal_vit import __version__, distributed
 from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import file_checksum, set_aside
 from multimodal_vit.models import parameter_count
@@ -54,16 +54,33 @@ def run(
       UserError: the workdir or the data cannot be used, or training diverged.
     """
     config = experiment.config
-    workdir.begin(config)
+    distributed.from_main(lambda: workdir.begin(config))
     outcome = train(experiment, workdir.path, display, should_stop, on_validation, slow_hint)
     if not outcome.finished:
         return outcome, None
-    progress = outcome.progress
+    results = distributed.from_main(lambda: _results(experiment, workdir, outcome))
+    if test:
+        _, variables = best_parameters(experiment, workdir)
+        names = tuple(config.evaluation.suites)
+        chosen = choose_suites(names, experiment.task)
+        probed = probe(experiment, variables, chosen, everything=names == ALL)
+        if distributed.is_main():
+            probed.predictions.save(workdir.path / PREDICTIONS)
+            workdir.save_evidence(probed.evidence)
+        results |= probed.results
+    if distributed.is_main():
+        workdir.save_results(results)
+    return outcome, results
+
+
+def _results(experiment: Experiment, workdir: Workdir, outcome: Outcome) -> dict[str, Any]:
+    """What is known of a finished run before its test."""
+    config, progress = experiment.config, outcome.progress
     seconds = progress.step_seconds or progress.train_seconds
     steps = progress.timed_steps or outcome.step
     samples = experiment.samples_seen(outcome.step)
     flop = experiment.flop_per_example()
-    results = {
+    return {
         "config_name": config.name,
         "seed": config.seed,
         "data": {
@@ -83,16 +100,6 @@ def run(
         "parameters": parameter_count(experiment.abstract_state().params),
         "versions": versions(),
     }
-    if test:
-        _, variables = best_parameters(experiment, workdir)
-        names = tuple(config.evaluation.suites)
-        chosen = choose_suites(names, experiment.task)
-        probed = probe(experiment, variables, chosen, everything=names == ALL)
-        probed.predictions.save(workdir.path / PREDICTIONS)
-        workdir.save_evidence(probed.evidence)
-        results |= probed.results
-    workdir.save_results(results)
-    return outcome, results
 
 
 def mend(workdir: Workdir, say: Callable[[str], None]) -> None:
@@ -175,7 +182,7 @@ def best_parameters(experiment: Experiment, workdir: Workdir) -> tuple[int, Any]
     """
     directory = workdir.path / "checkpoints"
     best = None
-    if directory.is_dir():
+    if distributed.from_main(directory.is_dir):
         checkpoints = Checkpoints(directory, read_only=True)
         best = checkpoints.best_step()
     if best is None:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -45,19 +47,65 @@ def test_a_dry_run_only_says_what_it_would_run(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [[], ["--cpu-devices"], ["--cpu-devices", "two"]])
+def test_a_dry_run_of_several_processes_names_each(tmp_path):
+    done = launch(tmp_path, "--dry-run", "--cpu-processes", "2", "--config=c.py")
+    lines = done.stdout.splitlines()
+    assert [line.split()[-1] for line in lines] == ["--process_id=0", "--process_id=1"]
+    assert all("JAX_PLATFORMS=cpu" in line and "--num_processes=2" in line for line in lines)
+
+
+def wait_for_steps(process, metrics):
+    """Waits until a run has written its first metrics."""
+    deadline = time.monotonic() + 250
+    while not (metrics.exists() and metrics.read_text()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_signal_to_one_process_stops_all_in_the_same_step(tmp_path):
+    arguments = ["--cpu-processes", "2", *TINY, "--config.train.num_samples=500000"]
+    process = subprocess.Popen(
+        ["bash", ROOT / "launch" / "local.sh", *arguments, "--workdir=run"], cwd=tmp_path,
+        env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        wait_for_steps(process, tmp_path / "run" / "metrics.jsonl")
+        found = subprocess.run(
+            ["pgrep", "-P", str(process.pid), "-f", "process_id=1"], capture_output=True, text=True
+        )
+        os.kill(int(found.stdout), signal.SIGTERM)
+        said, _ = process.communicate(timeout=60)
+    finally:
+        process.terminate()  # it passes that on
+    assert process.returncode == 0, said
+    assert said.count("and saved. The same command continues.") == 1
+    step = int(said.partition("Stopped at step ")[2].split()[0])
+    assert (tmp_path / "run" / "checkpoints" / str(step) / "checksums.json").exists()
+
+
+@pytest.mark.parametrize("arguments", [[], ["--cpu-devices"], ["--cpu-processes", "two"]])
 def test_local_refuses_what_it_cannot_do(tmp_path, arguments):
     done = launch(tmp_path, *arguments)
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
 
 
+SRUN = """#!/bin/bash
+[ "$1" = --kill-on-bad-exit=1 ] || exit 1
+shift
+if [ "${SLURM_JOB_NUM_NODES:-1}" = 1 ]; then exec "$@"; fi
+for ((i = 0; i < SLURM_JOB_NUM_NODES; i++)); do SLURM_PROCID=$i "$@"; done
+"""
+
+
 @pytest.fixture
 def cluster(tmp_path):
-    """A folder with stand-ins for srun, which runs its command, and for scontrol, which notes."""
+    """A folder with stand-ins: srun and ssh run their command here, scontrol notes."""
     tools = tmp_path / "bin"
     tools.mkdir()
-    (tools / "srun").write_text('#!/bin/sh\nexec "$@"\n')
+    (tools / "srun").write_text(SRUN)
+    (tools / "ssh").write_text('#!/bin/sh\nshift\nexec bash -c "$*"\n')
     (tools / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/scontrol.log\n')
     for tool in tools.iterdir():
         tool.chmod(0o755)
@@ -67,10 +115,56 @@ def cluster(tmp_path):
 
 
 def test_the_slurm_job_runs_and_is_not_queued_again(tmp_path, cluster):
-    done = launch(tmp_path, "--config=c.py", script="slurm.sbatch", DRY_RUN="1", **cluster)
+    done = launch(tmp_path, "--dry-run", "--config=c.py", script="slurm.sbatch", **cluster)
     assert done.returncode == 0, done.stderr
-    assert "-m multimodal_vit.main --config=c.py" in done.stdout
+    assert done.stdout.endswith("-m multimodal_vit.main --config=c.py \n")
     assert not (tmp_path / "scontrol.log").exists()
+
+
+def test_a_slurm_job_of_two_nodes_is_one_run_of_two_processes(tmp_path, cluster):
+    cluster["SLURM_JOB_NUM_NODES"] = "2"
+    arguments = ["--dry-run", "--config=c.py", "--workdir=a b"]
+    done = launch(tmp_path, *arguments, script="slurm.sbatch", **cluster)
+    address = f"{socket.gethostname()}:20042"
+    assert [line.partition("main ")[2] for line in done.stdout.splitlines()] == [
+        rf"--config=c.py --workdir=a\ b --coordinator={address} --num_processes=2 --process_id={i} "
+        for i in range(2)
+    ]
+
+
+def test_two_hosts_train_one_run(tmp_path, cluster):
+    """Really: the stand-in ssh starts both processes here."""
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        port = listener.getsockname()[1]
+    arguments = ["--hosts", "localhost,me@localhost", "--port", str(port), *TINY, "--workdir=run"]
+    arguments.append("--config.evaluation.suites=()")
+    done = launch(tmp_path, *arguments, script="multi_host.sh", **cluster)
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["versions"]["devices"].startswith("2 × cpu")
+    assert done.stdout.count("best checkpoint: step") == 1  # one of them speaks
+
+
+def test_a_tpu_slice_is_asked_on_all_its_hosts(tmp_path):
+    slice_ = ["--dry-run", "--tpu", "name", "--zone", "zone"]
+    done = launch(tmp_path, *slice_, "--config=c.py", "--workdir=a b", script="tpu_pod.sh")
+    command = shlex.split(done.stdout)
+    assert command[:6] == ["gcloud", "compute", "tpus", "tpu-vm", "ssh", "name"]
+    assert command[6:8] == ["--zone=zone", "--worker=all"]
+    assert command[8].endswith(
+        r"python -m multimodal_vit.main --distributed --config=c.py --workdir=a\ b"
+    )
+    done = launch(tmp_path, *slice_, "--stop", script="tpu_pod.sh")
+    assert "pkill -TERM" in shlex.split(done.stdout)[8]
+
+
+@pytest.mark.parametrize("script", ["multi_host.sh", "tpu_pod.sh"])
+@pytest.mark.parametrize("arguments", [[], ["--hosts", "a"], ["--tpu"], ["--config=c.py"]])
+def test_scripts_for_hosts_say_what_they_need(tmp_path, script, arguments):
+    done = launch(tmp_path, *arguments, script=script)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
 
 
 def test_a_slurm_job_out_of_time_saves_and_is_queued_again(tmp_path, cluster):
@@ -80,12 +174,7 @@ def test_a_slurm_job_out_of_time_saves_and_is_queued_again(tmp_path, cluster):
         env=environment(tmp_path, **cluster), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         text=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 120
-    metrics = tmp_path / "run" / "metrics.jsonl"
-    while not (metrics.exists() and metrics.read_text()):  # steps are made
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    wait_for_steps(process, tmp_path / "run" / "metrics.jsonl")
     process.send_signal(signal.SIGTERM)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 0, said

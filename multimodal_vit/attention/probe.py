@@ -9,10 +9,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import NamedSharding
-from jax.sharding import PartitionSpec as P
 from scipy import special, stats
 
+from multimodal_vit import distributed
 from multimodal_vit.attention.maps import (
     AttentionMaps,
     attention_maps,
@@ -202,7 +201,7 @@ def _make_measure(
 ) -> Callable[[Any, dict[str, np.ndarray]], _Measures]:
     """Builds a function of parameters and inputs [N, …]; `batch_size` bounds the memory."""
     model, num_classes = experiment.model, experiment.task.num_classes
-    over_examples = NamedSharding(experiment.mesh, P("data"))
+    over_examples = experiment.layout.batch(experiment.mesh)
     masks = quadrant_masks(experiment.task)
 
     @jax.jit
@@ -223,7 +222,8 @@ def _make_measure(
         for start in range(0, count, batch_size):
             rows = np.arange(start, start + batch_size) % count  # the last batch begins anew
             batch = {name: array[rows] for name, array in inputs.items()}
-            found.append(jax.device_get(one_batch(variables, jax.device_put(batch, over_examples))))
+            placed = distributed.place(batch, over_examples)
+            found.append(distributed.to_host(one_batch(variables, placed)))
         return jax.tree.map(lambda *x: np.concatenate(x)[:count], *found)
 
     return measure
@@ -261,7 +261,7 @@ def _example(
         occluded = _occlude(model, task.num_classes, variables, inputs, masks)
         return maps, occluded - maps.logit[:, None]
 
-    maps, change = jax.device_get(ask(variables, experiment.on_mesh(inputs)))
+    maps, change = distributed.to_host(ask(variables, experiment.on_mesh(inputs)))
     n = task.num_positions
     return AttentionExample(
         image=inputs["image"][0],

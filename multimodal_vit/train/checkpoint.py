@@ -15,6 +15,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
+from multimodal_vit import distributed
 from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import file_checksum, read_json, set_aside, write_json
 
@@ -71,9 +72,14 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps of the checkpoints that are there, damaged or not, in order."""
-        if not self.directory.is_dir():
-            return []
-        return sorted(int(path.name) for path in self.directory.iterdir() if path.name.isdecimal())
+
+        def there() -> list[int]:
+            if not self.directory.is_dir():
+                return []
+            names = (path.name for path in self.directory.iterdir())
+            return sorted(int(name) for name in names if name.isdecimal())
+
+        return distributed.from_main(there)
 
     def latest_step(self) -> int | None:
         """The step of the latest checkpoint; None where there is none."""
@@ -102,7 +108,8 @@ class Checkpoints:
         self.wait()
         if step == self._manager.latest_step():
             return
-        self._check_room(sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        distributed.from_main(lambda: self._check_room(size))
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(progress)
         )
@@ -141,7 +148,7 @@ class Checkpoints:
             self._manager.wait_until_finished()
         except Exception as error:  # of many kinds, as in `save`
             raise self._unwritable(error) from error
-        if not self._read_only:
+        if not self._read_only and distributed.is_main():
             shutil.rmtree(self.directory / DELETED, ignore_errors=True)
 
     def _unwritable(self, error: Exception) -> UserError:
@@ -159,6 +166,9 @@ class Checkpoints:
           DamagedError: its list of checksums is damaged.
           UserError: a version that this program cannot read.
         """
+        return distributed.from_main(lambda: self._version(step))
+
+    def _version(self, step: int) -> int:
         path = self.directory / str(step) / CHECKSUMS
         if not path.exists():
             return 1
@@ -177,8 +187,11 @@ class Checkpoints:
           DamagedError: a file is missing or changed; the message names it.
           UserError: a version that this program cannot read.
         """
+        distributed.from_main(lambda: self._verify(step))
+
+    def _verify(self, step: int) -> None:
         folder = self.directory / str(step)
-        if self.version(step) == 1:
+        if self._version(step) == 1:
             return
         for name, checksum in read_json(folder / CHECKSUMS)["files"].items():
             path = folder / name
@@ -239,7 +252,11 @@ class Checkpoints:
         if "_manager" in self.__dict__:
             self._manager.close()
             del self._manager  # the next one knows only what is there
-        return set_aside(self.directory / str(step), folder, f"checkpoint_{step}")
+
+        def move() -> str:
+            return str(set_aside(self.directory / str(step), folder, f"checkpoint_{step}"))
+
+        return Path(distributed.from_main(move))
 
     def close(self) -> None:
         """Waits until everything is written.

@@ -15,9 +15,10 @@ from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
-from multimodal_vit import evaluate, sampler
+from multimodal_vit import distributed, evaluate, sampler
 from multimodal_vit.data import ImageSet, Splits, load_local, load_splits
 from multimodal_vit.errors import UserError
+from multimodal_vit.layout import LAYOUTS, Layout, make_mesh
 from multimodal_vit.models import MultimodalViT, build_model
 from multimodal_vit.sampler import Speech, Task, named_key
 from multimodal_vit.suites import AS_TRAINED, Pool, Suite
@@ -33,7 +34,7 @@ class Experiment:
       config: valid, with the data at hand too.
       splits: the data set, in host memory.
       task: the task on that data set.
-      mesh: the devices, along one axis "data".
+      mesh: the devices; see `layout.make_mesh`.
       model: the Flax module.
       optimizer: the optax transformation.
     """
@@ -73,8 +74,10 @@ class Experiment:
             sizes = (config.train.batch_size, config.evaluation.batch_size)
             usable = [n for n in range(1, len(devices) + 1) if math.gcd(*sizes) % n == 0]
             devices = devices[: max(usable)]
+            if len(devices) % config.train.model_devices:
+                config = configuration.changed(config, {"train.model_devices": 1})
         configuration.check_with_data(config, task, len(devices))
-        mesh = Mesh(np.array(devices), ("data",))
+        mesh = make_mesh(devices, config.train.model_devices)
         model = build_model(config.model, task)
         total_steps = _total_steps(config, len(splits.train))
         optimizer = step_lib.make_optimizer(config.train, total_steps)
@@ -96,6 +99,11 @@ class Experiment:
         return epochs * len(self.splits.train) + rest * self.config.train.batch_size
 
     @property
+    def layout(self) -> Layout:
+        """How the training state and the batches lie on the mesh."""
+        return LAYOUTS[self.config.train.layout]
+
+    @property
     def _key(self) -> jax.Array:
         return jax.random.key(self.config.seed)
 
@@ -104,18 +112,20 @@ class Experiment:
 
     def on_mesh(self, tree: Any) -> Any:
         """A copy of a tree of arrays on every device of the mesh."""
-        return jax.device_put(tree, NamedSharding(self.mesh, P()))
+        return distributed.place(tree, NamedSharding(self.mesh, P()))
 
     def init_state(self) -> TrainState:
         """The state before the first step, on the mesh."""
-        return jax.jit(self._init, out_shardings=NamedSharding(self.mesh, P()))(self._key)
+        shardings = jax.tree.map(lambda x: x.sharding, self.abstract_state())
+        return jax.jit(self._init, out_shardings=shardings)(self._key)
 
     def abstract_state(self) -> TrainState:
         """The shapes, dtypes and shardings of `init_state`, without computing it."""
         shapes = jax.eval_shape(self._init, self._key)
-        sharding = NamedSharding(self.mesh, P())
         return jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), shapes
+            lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+            shapes,
+            self.layout.shardings(self.mesh, shapes),
         )
 
     def train_data(self) -> TrainData:
@@ -149,6 +159,7 @@ class Experiment:
             self.optimizer,
             self.task,
             self.mesh,
+            self.layout,
             objective=self.config.train.objective,
             batch_size=self.config.train.batch_size,
             key=named_key(self._key, "train"),
@@ -159,7 +170,7 @@ class Experiment:
         draw: Callable[..., sampler.Batch] = jax.jit(step_lib.draw_batch, static_argnums=(4, 5))
         order, key = self.epoch_order(step // self.steps_per_epoch), named_key(self._key, "train")
         size = self.config.train.batch_size
-        return jax.device_get(draw(key, step, self.train_data(), order, self.task, size))
+        return distributed.to_host(draw(key, step, self.train_data(), order, self.task, size))
 
     def examples(self, count: int) -> sampler.Batch:
         """Some training pairs, in host memory, for people to look at: `count`, or all if fewer."""
@@ -227,7 +238,7 @@ class Predictor:
         self._predict = evaluate.Predict(
             experiment.model,
             experiment.task,
-            experiment.mesh,
+            experiment.layout.batch(experiment.mesh, num_before=1),
             objective=experiment.config.train.objective,
             batch_size=settings.batch_size,
             num_passes=settings.num_passes,

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from multimodal_vit import evaluate
+from multimodal_vit import distributed, evaluate
 from multimodal_vit.errors import DivergedError
 from multimodal_vit.files import replacing
 from multimodal_vit.suites import choose_suites
@@ -136,6 +136,8 @@ class _Loop:
         self.compile_seconds = self.timed_seconds = 0.0
         self.said_when_it_ends = False
         self.seconds_per_step: float | None = None
+        self.slowest = 0.0  # process's seconds per step, once known
+        self.wishes = np.zeros(3)  # to stop, to save, seconds per step: of all processes
         self.saved_at = self.began
         self.warned: set[str] = set()
         # Dispatches that the device may still be computing: the step each ends at, a token that is
@@ -165,8 +167,7 @@ class _Loop:
             validating = step == epoch_end and (
                 (epoch + 1) % settings.epochs_per_validation == 0 or step == experiment.total_steps
             )
-            stopping = should_stop()
-            saving = time.monotonic() - self.saved_at >= settings.checkpoint_seconds
+            stopping, saving = self._agree(should_stop())
             if validating or stopping or saving:
                 self._see_off(leave=0)
                 if validating:
@@ -185,10 +186,20 @@ class _Loop:
         finished = step >= experiment.total_steps or self._patience_is_over()
         return Outcome(finished, step, self.progress)
 
+    def _agree(self, stop: bool) -> tuple[bool, bool]:
+        """Whether to stop and whether to save; the same in all processes.
+
+        Several processes do what they wished one dispatch before: the devices need not wait.
+        """
+        save = time.monotonic() - self.saved_at >= self.settings.checkpoint_seconds
+        before = self.wishes
+        self.wishes = distributed.agree([stop, save, self.seconds_per_step or 0])
+        wishes = before if distributed.several() else self.wishes
+        stopping, saving, self.slowest = np.asarray(wishes).tolist()
+        return bool(stopping), bool(saving)
+
     def _steps_per_dispatch(self) -> int:
-        if self.seconds_per_step is None:
-            return 1
-        return max(1, int(SECONDS_PER_DISPATCH / self.seconds_per_step))
+        return max(1, int(SECONDS_PER_DISPATCH / self.slowest)) if self.slowest else 1
 
     def _see_off(self, leave: int) -> None:
         """Waits until no more than `leave` dispatches are in flight; times, logs, shows."""
@@ -239,7 +250,7 @@ class _Loop:
             values[f"suites.{name}"] = evaluate.suite_share(suite, answers)
         samples = self.experiment.samples_seen(step)
         self.writer.write("validation", step, samples, values)
-        gained = values["loss"] < self.progress.best_loss
+        gained = bool(distributed.agree([values["loss"] < self.progress.best_loss])[0])
         if gained:
             self.progress.best_loss, self.progress.best_step = values["loss"], step
             self.progress.validations_without_gain = 0
@@ -259,6 +270,7 @@ class _Loop:
         beside = {"rows": list(self.writer.rows), "config": self.experiment.config.to_dict()}
         self.checkpoints.save(step, state, self._progress_now() | beside, loss)
         self.saved_at = time.monotonic()
+        self.wishes = np.array([0, 0, self.slowest])  # older ones to save are fulfilled
 
     def _look_at(self, step: int, values: dict[str, Any]) -> None:
         """Says what is suspicious in a log line."""
@@ -301,8 +313,9 @@ class _Loop:
         for field in dataclasses.fields(batch):
             if field.name != "inputs":
                 arrays[field.name] = getattr(batch, field.name)
-        with replacing(path, "wb") as file:
-            np.savez_compressed(file, step=step - 1, **arrays)
+        if distributed.is_main():
+            with replacing(path, "wb") as file:
+                np.savez_compressed(file, step=step - 1, **arrays)
         raise DivergedError(
             f"the loss or the gradient of {MOST_SKIPPED_IN_A_ROW} steps in a row, up to step "
             f"{step}, is not finite: training has diverged; {self._kept()}. The last batch is in "

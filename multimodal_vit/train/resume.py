@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from multimodal_vit import config as configuration
+from multimodal_vit import distributed
 from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import DAMAGED
 from multimodal_vit.train.checkpoint import Checkpoints
@@ -80,7 +81,7 @@ def resume(
             say(f"The best checkpoint, of step {lost}, is lost; the best is now {now}")
         return state, progress, rows
     metrics = workdir / "metrics.jsonl"
-    if steps or (metrics.exists() and metrics.stat().st_size):
+    if steps or distributed.from_main(lambda: metrics.exists() and metrics.stat().st_size > 0):
         kept = f" (damaged ones are in {workdir / DAMAGED})" if steps else ""
         raise UserError(
             f"{workdir} holds a run, but {checkpoints.directory} no good checkpoint{kept}; put one "
@@ -105,11 +106,9 @@ def load_checkpoint(
     like = experiment.abstract_state()
     if checkpoints.version(step) == 1:
         state, saved = checkpoints.restore(step, _version_1(like))
-        state = experiment.on_mesh(
-            TrainState(
-                **state | {"sums": experiment.zero_sums() | state["sums"]},
-                skipped_in_a_row=np.zeros((), np.int32),
-            )
+        state = TrainState(
+            **state | {"sums": experiment.zero_sums() | state["sums"]},
+            skipped_in_a_row=experiment.on_mesh(np.zeros((), np.int32)),
         )
     else:
         state, saved = checkpoints.restore(step, like)

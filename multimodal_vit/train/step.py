@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
 from multimodal_vit import sampler
+from multimodal_vit.layout import Layout
 from multimodal_vit.models import example_inputs
 from multimodal_vit.objective import OBJECTIVES, metric_names, metric_sums
 from multimodal_vit.sampler import Batch, Speech, Task, named_key
@@ -118,8 +119,12 @@ def loss_and_sums(
     objective: str,
     batch: Batch,
     dropout_key: jax.Array,
+    total_weight: jax.Array | None = None,
 ) -> tuple[jax.Array, tuple[dict[str, jax.Array], dict[str, Any]]]:
-    """The weighted mean loss of a batch; its metric sums, and the statistics after it."""
+    """The weighted mean loss of a batch; its metric sums, and the statistics after it.
+
+    Where the sum of the weights is known, devices that share the batch need not add it up first.
+    """
     (logits, intermediates), statistics = model.apply(
         {"params": params} | statistics,
         batch.inputs,
@@ -129,7 +134,8 @@ def loss_and_sums(
     )
     loss = OBJECTIVES[objective](logits, intermediates, batch)  # (B,)
     sums = metric_sums(loss, logits, batch)
-    return jnp.sum(loss * batch.weight) / jnp.sum(batch.weight), (sums, statistics)
+    total_weight = jnp.sum(batch.weight) if total_weight is None else total_weight
+    return jnp.sum(loss * batch.weight) / total_weight, (sums, statistics)
 
 
 def draw_batch(
@@ -154,6 +160,12 @@ def draw_batch(
     )
 
 
+def total_weight(step: jax.Array, num_images: int, batch_size: int) -> jax.Array:
+    """The sum of the weights of a step's batch, float32, without the batch."""
+    step_in_epoch = step % sampler.steps_per_epoch(num_images, batch_size)
+    return jnp.minimum(batch_size, num_images - step_in_epoch * batch_size).astype(jnp.float32)
+
+
 TrainStep = Callable[[TrainState, TrainData, jax.Array], TrainState]
 
 
@@ -162,15 +174,17 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     task: Task,
     mesh: Mesh,
+    layout: Layout,
     *,
     objective: str,
     batch_size: int,
     key: jax.Array,
 ) -> TrainStep:
-    """Builds one training step over a mesh with the axis "data".
+    """Builds one training step over a mesh.
 
-    The batch of a step is a function of the key and the step; each device computes its share of
-    the rows, and the compiler adds the one all-reduce of the gradients.
+    The batch of a step is a function of the key and the step; each device draws and computes its
+    share of the rows. What devices tell each other the compiler adds: where all hold all parameters
+    that is one all-reduce, of the gradients and the metrics.
 
     A step whose loss, gradient or update is not finite is skipped: parameters and optimizer stay as
     they were, and the step is counted.
@@ -179,15 +193,29 @@ def make_train_step(
       A pure function of the state, the data and the epoch's order of base images (see
       `sampler.epoch_order`) that returns the next state.
     """
-    over_examples = NamedSharding(mesh, P("data"))
+
+    def lies(tree: Any) -> Any:  # says where a tree's arrays lie; nothing where all have copies
+        if not layout.rules:
+            return tree
+        return jax.lax.with_sharding_constraint(tree, layout.shardings(mesh, tree))
 
     def train_step(state: TrainState, data: TrainData, order: jax.Array) -> TrainState:
         batch = draw_batch(key, state.step, data, order, task, batch_size)
-        batch = jax.lax.with_sharding_constraint(batch, over_examples)
+        batch = jax.lax.with_sharding_constraint(batch, layout.batch(mesh))
+        params = state.params
+        if layout.gathers:
+            params = jax.lax.with_sharding_constraint(params, NamedSharding(mesh, P()))
         dropout_key = jax.random.fold_in(named_key(key, "dropout"), state.step)
         gradient, (sums, statistics) = jax.grad(loss_and_sums, has_aux=True)(
-            state.params, state.statistics, model, objective, batch, dropout_key
+            params,
+            state.statistics,
+            model,
+            objective,
+            batch,
+            dropout_key,
+            total_weight(state.step, len(data.labels), batch_size),
         )
+        gradient = lies({"params": gradient})["params"]
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         one, zero = jnp.float32(1), jnp.float32(0)
         norm = optax.global_norm(gradient)
@@ -207,7 +235,7 @@ def make_train_step(
         )
         checked = jnp.stack([sums["loss"], norm, optax.global_norm(updates)])
         finite = jnp.isfinite(checked).all()
-        return jax.tree.map(lambda a, b: jnp.where(finite, a, b), applied, skipped)
+        return lies(jax.tree.map(lambda a, b: jnp.where(finite, a, b), applied, skipped))
 
     return train_step
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from multimodal_vit import distributed
 from multimodal_vit.errors import DamagedError
 from multimodal_vit.files import replacing, set_aside
 
@@ -14,6 +15,8 @@ _NAME = "metrics.jsonl"
 
 class MetricWriter:
     """Appends rows to `metrics.jsonl` and to TensorBoard events in one folder.
+
+    Of several processes the main one writes.
 
     Opened again at a step, it drops the rows of later steps, so that a run that was interrupted
     leaves neither gaps nor duplicates.
@@ -36,18 +39,25 @@ class MetricWriter:
         rows: Sequence[dict[str, Any]] | None = None,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
-        from tensorboardX import SummaryWriter  # late: evaluation does without
-
         path = directory / _NAME
         purge = {"purge_step": step + 1} if path.exists() else {}
-        if rows is None:
-            self.rows = [row for row in read_metrics(path) if row["step"] <= step]
-        else:
-            self.rows = list(rows)
-            restore_metrics(directory, self.rows, say)
-        _write_rows(path, self.rows)
-        self._file = path.open("a", encoding="utf-8")
-        self._events = SummaryWriter(str(directory / "tensorboard"), **purge)
+
+        def begin() -> list[dict[str, Any]]:
+            if rows is None:
+                kept = [row for row in read_metrics(path) if row["step"] <= step]
+            else:
+                kept = list(rows)
+                restore_metrics(directory, kept, say)
+            _write_rows(path, kept)
+            return kept
+
+        self.rows: list[dict[str, Any]] = distributed.from_main(begin)
+        self._writes = distributed.is_main()
+        if self._writes:
+            from tensorboardX import SummaryWriter  # late: evaluation does without
+
+            self._file = path.open("a", encoding="utf-8")
+            self._events = SummaryWriter(str(directory / "tensorboard"), **purge)
 
     def write(self, split: str, step: int, samples: int, values: dict[str, Any]) -> None:
         """Writes one row: the split, the step, the samples seen and the values by name.
@@ -55,10 +65,12 @@ class MetricWriter:
         Only the values that are plain numbers go to TensorBoard.
         """
         row = {"split": split, "step": step, "samples": samples} | values
+        self.rows.append(row)
+        if not self._writes:
+            return
         self._file.write(_line(row))
         self._file.flush()
         os.fsync(self._file.fileno())
-        self.rows.append(row)
         for name, value in values.items():
             if isinstance(value, (int, float)):
                 self._events.add_scalar(f"{split}/{name}", value, step)
@@ -67,8 +79,9 @@ class MetricWriter:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._file.close()
-        self._events.close()
+        if self._writes:
+            self._file.close()
+            self._events.close()
 
 
 def restore_metrics(
