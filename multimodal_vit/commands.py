@@ -1,5 +1,6 @@
 """What the modes of the command line do: train, evaluate, sample."""
 
+import contextlib
 import platform
 import signal
 import zlib
@@ -18,7 +19,15 @@ from multimodal_vit.errors import UserError
 from multimodal_vit.interruption import stop_on_signal
 from multimodal_vit.models import parameter_count
 from multimodal_vit.probe import probe
-from multimodal_vit.run import best_parameters, keep_probes, mend, run, versions
+from multimodal_vit.run import (
+    best_parameters,
+    keep_probes,
+    mend,
+    run,
+    run_seeds,
+    seeds_of,
+    versions,
+)
 from multimodal_vit.study import definition as study
 from multimodal_vit.study.display import StudyTable
 from multimodal_vit.study.runner import TABLE, run_all, write_table
@@ -52,12 +61,16 @@ def keep_compiled_programs() -> None:
 def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint: str = "") -> int:
     """Trains, tests the best checkpoint and draws; continues a run that was interrupted.
 
+    Several seeds (`train.num_seeds`) are trained as one program, each in a folder of its own.
+
     Returns:
-      The exit code: 0, or 130 where Ctrl-C stopped it.
+      The exit code: 0; 130 where Ctrl-C stopped it; 2 where one of several seeds diverged.
 
     Raises:
       UserError: the configuration, the data or the workdir cannot be used.
     """
+    if config.train.num_seeds > 1:
+        return _train_seeds(config, workdir, console, slow_hint)
     workdir.check(config)
     mend(workdir, lambda text: console.print(text, soft_wrap=True))
     if (results := workdir.results()) is not None:
@@ -86,6 +99,64 @@ def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint:
         console.print(f"Stopped at step {outcome.step} and saved. The same command continues.")
         return 130 if received[0] == signal.SIGINT else 0
     _show_results(results, workdir, console)
+    return 0
+
+
+def _train_seeds(config: ConfigDict, workdir: Workdir, console: Console, slow_hint: str) -> int:
+    """`run_train` for several seeds."""
+    configuration.check(config)
+    workdir.check_seeds()
+    runs = seeds_of(config, workdir)
+    left = []
+    for own, folder in runs:
+        folder.check(own)
+        mend(folder, lambda text: console.print(text, soft_wrap=True))
+        if folder.results() is None:
+            left.append((own, folder))
+        else:
+            console.print(f"The run in {folder.path} is finished.")
+    diverged: list[str] = []
+    if left:
+        shared = Experiment.create(config)
+        experiments = [shared.with_seed(own.seed) for own, _ in left]
+        with contextlib.ExitStack() as stack:
+            for _, folder in left:
+                if not stack.enter_context(folder.locked()):
+                    raise UserError(
+                        f"{folder.path} is in use by another process that trains there; wait for "
+                        "it, stop it, or name another --workdir"
+                    )
+            _describe(shared, workdir, console)
+            names = ", ".join(str(own.seed) for own, _ in left)
+            console.print(f"Seeds {names}, as one program")
+            for experiment, (own, folder) in zip(experiments, left, strict=True):
+                folder.begin(own)
+                _draw_samples(experiment, folder.path / SAMPLES)
+            received = stack.enter_context(stop_on_signal())
+            found = run_seeds(
+                experiments,
+                [folder for _, folder in left],
+                ProgressDisplay(console),
+                lambda: bool(received),
+                slow_hint=slow_hint,
+            )
+        outcomes = [outcome for outcome, _ in found]
+        diverged = [str(outcome.error) for outcome in outcomes if outcome.error]
+        if received and any(results is None for _, results in found):
+            steps = ", ".join(str(outcome.step) for outcome in outcomes)
+            console.print(
+                f"Stopped at steps {steps} of the seeds and saved. The same command continues."
+            )
+            return 130 if received[0] == signal.SIGINT else 0
+    ended = [(folder, r) for _, folder in runs if (r := folder.results()) is not None]
+    for folder, results in ended:
+        title = f"{results['config_name']}, seed {results['seed']}"
+        figures.curves(read_metrics(folder.path / METRICS), title, folder.path / "curves.png")
+    if ended:
+        console.print(tables.seeds_table(config.name, [results for _, results in ended]))
+    console.print(f"In {workdir.path}/seed_…: what a single run writes, of each seed")
+    if diverged:
+        raise UserError("\n".join(diverged))
     return 0
 
 

@@ -1,10 +1,12 @@
 """Results as a table on screen."""
 
-from collections.abc import Iterator, Mapping
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 
+from multimodal_vit.evaluate import main_metric
 from multimodal_vit.suites import CHECKS
 
 _LABELS = {
@@ -50,6 +52,28 @@ def results_table(title: str, metrics: dict[str, Any]) -> Table:
             )
     low, high = metrics["intervals"]["loss"]
     table.add_row("loss", f"{metrics['loss']:.4f}", f"{low:.4f} – {high:.4f}", "")
+    return table
+
+
+def seeds_table(title: str, results: Sequence[Mapping[str, Any]]) -> Table:
+    """The test accuracies of runs that differ in their seed, their mean and standard deviation.
+
+    Args:
+      title: above the table.
+      results: of each run, as `results.json` holds them.
+    """
+    table = Table(title=title, title_justify="left")
+    table.add_column("seed")
+    for heading in ("accuracy, test", "best step", "steps", "training pairs"):
+        table.add_column(heading, justify="right")
+    accuracies = [main_metric(r["test"]) for r in results]
+    for r, accuracy in zip(results, accuracies, strict=True):
+        cells = f"{accuracy:.2%}", f"{r['best_step']}", f"{r['steps']}", f"{r['samples_seen']:,}"
+        table.add_row(str(r["seed"]), *cells)
+    if len(results) > 1:
+        spread = 100 * statistics.stdev(accuracies)
+        table.add_section()
+        table.add_row("mean", f"{100 * statistics.fmean(accuracies):.2f} ± {spread:.2f} %")
     return table
 
 
