@@ -1,6 +1,7 @@
-"""What the modes of the command line do: train, evaluate, sample."""
+"""What the modes of the command line do: train, evaluate, sample, profile."""
 
 import contextlib
+import dataclasses
 import platform
 import signal
 import zlib
@@ -19,6 +20,7 @@ from multimodal_vit.errors import UserError
 from multimodal_vit.interruption import stop_on_signal
 from multimodal_vit.models import parameter_count
 from multimodal_vit.probe import probe
+from multimodal_vit.profiling import profile
 from multimodal_vit.run import (
     best_parameters,
     keep_probes,
@@ -35,7 +37,7 @@ from multimodal_vit.suites import ALL, choose_suites
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import ProgressDisplay, duration
 from multimodal_vit.train.writer import read_metrics
-from multimodal_vit.workdir import METRICS, PREDICTIONS, SAMPLES, SOUNDS, Workdir
+from multimodal_vit.workdir import METRICS, PREDICTIONS, PROFILE, SAMPLES, SOUNDS, Workdir
 
 SHEET_EXAMPLES = 16
 MAX_CACHE_BYTES = 2**30  # of compiled programs; the longest unused go first
@@ -263,6 +265,32 @@ def run_sample(config: ConfigDict, workdir: Workdir, console: Console, wav: bool
         folder = workdir.path / SOUNDS
         count = figures.write_sounds(experiment, SHEET_EXAMPLES, folder)
         console.print(f"{count} of them to hear in {folder}")
+    return 0
+
+
+def run_profile(config: ConfigDict, workdir: Workdir, console: Console) -> int:
+    """Measures some training steps; writes `profile.json` and a trace, and prints a table.
+
+    Raises:
+      UserError: the configuration, the data or the workdir cannot be used.
+    """
+    configuration.check(config)
+    if config.train.num_seeds > 1:
+        workdir.check_seeds()
+    else:
+        workdir.check(config)
+    experiment = Experiment.create(config)
+    workdir.make_folder()
+    found = profile(experiment, workdir.path / PROFILE)
+    path = workdir.save_json(
+        f"{PROFILE}.json", dataclasses.asdict(found) | {"versions": versions()}
+    )
+    console.print(tables.profile_table(found))
+    console.print(
+        f"In {path} the same. The trace, for TensorBoard (with the xprof plugin): --logdir "
+        f"{found.traces}; for https://ui.perfetto.dev: perfetto_trace.json.gz in it",
+        soft_wrap=True,
+    )
     return 0
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from multimodal_vit.evaluate import main_metric
+from multimodal_vit.profiling import Profile
 from multimodal_vit.suites import CHECKS
 
 _LABELS = {
@@ -74,6 +75,35 @@ def seeds_table(title: str, results: Sequence[Mapping[str, Any]]) -> Table:
         spread = 100 * statistics.stdev(accuracies)
         table.add_section()
         table.add_row("mean", f"{100 * statistics.fmean(accuracies):.2f} ± {spread:.2f} %")
+    return table
+
+
+def profile_table(found: Profile) -> Table:
+    """What `profiling.profile` measured."""
+    table = Table(title=f"{found.name}, {found.devices}", title_justify="left")
+    table.add_column("of a training step")
+    table.add_column("", justify="right")
+    table.add_column("how")
+    seeds = f"{found.num_seeds} seeds of " if found.num_seeds > 1 else ""
+    batch = f"median; {seeds}{found.batch_size} examples"
+    peak = f"{found.peak_flop_per_second / 1e12:,.2f} TFLOP/s ({found.peak_source})"
+    for what, value, how in (
+        ("time", f"{1e3 * found.step_seconds:,.2f} ms", batch),
+        ("examples/s", f"{found.examples_per_second:,.0f}", ""),
+        ("sampler's share", f"{found.sampler_share:.1%}", "drawn alone, in the same loop"),
+        ("compilation", f"{found.compile_seconds:.1f} s", "without cache"),
+        ("MFLOP/example, XLA", f"{found.flop_per_example / 1e6:,.2f}", "with sampler, optimizer"),
+        ("  model alone", f"{found.model_flop_per_example / 1e6:,.2f}", "gradient of the loss"),
+        (
+            "  by formula",
+            f"{found.formula_flop_per_example / 1e6:,.2f}",
+            "3 × the forward pass's products and convolutions",
+        ),
+        ("share of the peak", f"{found.share_of_peak:.1%}", f"by formula, of {peak}"),
+        ("program's memory", f"{found.program_bytes / 1e6:,.1f} MB", "XLA's plan, one device"),
+        ("peak memory", f"{found.peak_bytes / 1e6:,.1f} MB", "device; on a CPU the process"),
+    ):
+        table.add_row(what, value, how)
     return table
 
 

@@ -54,8 +54,12 @@ class SingleRun:
         Returns:
           The next state, and a token for each run; see `make_train_steps`.
         """
+        return self.train_steps(state, data, order, self.count(num_steps, active))
+
+    def count(self, num_steps: int, active: Sequence[bool]) -> Any:
+        """The steps of each run, as `train_steps` takes them."""
         del active
-        return self.train_steps(state, data, order, num_steps)
+        return num_steps
 
     def take_sums(
         self, state: TrainState, active: Sequence[bool]
@@ -111,16 +115,9 @@ class Seeds(SingleRun):
         """The base images of an epoch, of each run."""
         return self._stack(*(e.epoch_order(epoch) for e in self.experiments))
 
-    def steps(
-        self,
-        state: TrainState,
-        data: TrainData,
-        order: jax.Array,
-        num_steps: int,
-        active: Sequence[bool],
-    ) -> tuple[TrainState, jax.Array]:
-        """Makes steps of the runs that are `active`; the others stay as they are."""
-        return self.train_steps(state, data, order, num_steps * np.array(active, np.int32))
+    def count(self, num_steps: int, active: Sequence[bool]) -> Any:
+        """The steps of each run, as `train_steps` takes them."""
+        return num_steps * np.array(active, np.int32)
 
     def take_sums(
         self, state: TrainState, active: Sequence[bool]
