@@ -13,8 +13,8 @@ from multimodal_vit.config import changed, from_file
 from multimodal_vit.models import SelfAttention, encoder
 from multimodal_vit.profiling import formula_flop, model_flop, product_flop
 from multimodal_vit.train.experiment import Experiment
-from multimodal_vit.train.seeds import Seeds
-from multimodal_vit.train.step import accumulated_gradient, loss_and_sums, make_train_steps
+from multimodal_vit.train.seeds import program
+from multimodal_vit.train.step import accumulated_gradient, loss_and_sums
 
 
 def make(config, splits, **changes) -> Experiment:
@@ -22,17 +22,32 @@ def make(config, splits, **changes) -> Experiment:
     return Experiment.create(config, splits, jax.devices()[:1])
 
 
-def gradient_of(experiment, step=2, dropout_key=7):
-    """The gradient and the metric sums of a step's batch; that of step 2 is not full."""
-    state, batch = experiment.init_state(), experiment.batch(step)
-    config = experiment.config.train
-    inputs = (state.params, state.statistics, experiment.model, config.objective, batch,
-              jax.random.key(dropout_key))  # fmt: skip
-    if config.accumulate_steps > 1:
-        gradient, (sums, _) = accumulated_gradient(*inputs, config.accumulate_steps)
-    else:
-        gradient, (sums, _) = jax.grad(loss_and_sums, has_aux=True)(*inputs)
-    return jax.device_get((gradient, sums))
+def gradient_of(experiment):
+    """The gradient and the metric sums of a step's batch, the last of an epoch: it is not full."""
+    config, key = experiment.config.train, jax.random.key(7)
+
+    def gradient(params, statistics, batch):
+        inputs = params, statistics, experiment.model, config.objective, batch, key
+        if config.accumulate_steps > 1:
+            gradient, (sums, _) = accumulated_gradient(*inputs, config.accumulate_steps)
+        else:
+            gradient, (sums, _) = jax.grad(loss_and_sums, has_aux=True)(*inputs)
+        return gradient, sums
+
+    state, batch = experiment.init_state(), experiment.batch(2)
+    arguments = state.params, state.statistics, batch
+    return jax.device_get(jax.jit(gradient)(*arguments))
+
+
+def traceable(experiment, together=False):
+    """The compiled function of a dispatch, of one seed or of two, and its arguments."""
+    runs = [experiment, experiment.with_seed(1)][: 2 if together else 1]
+    steps = program(runs)
+    state = experiment.abstract_state()
+    if together:
+        state = jax.eval_shape(steps.join, [state, state])
+    count = steps.count(1, [True] * len(runs))
+    return steps.train_steps, (state, experiment.train_data(), steps.epoch_order(0), count)
 
 
 def assert_close(a, b, **tolerance):
@@ -69,10 +84,8 @@ def test_parts_are_shared_by_the_devices_as_batches_are(tiny_config, tiny_splits
     for devices, parts in ((1, 1), (4, 4)):
         config = changed(tiny_config, {"train.accumulate_steps": parts})
         experiment = Experiment.create(config, tiny_splits, jax.devices()[:devices])
-        steps = make_train_steps(experiment.train_step())
-        state, _ = steps(
-            experiment.init_state(), experiment.train_data(), experiment.epoch_order(0), 3
-        )
+        data, order = experiment.train_data(), experiment.epoch_order(0)
+        state = jax.jit(experiment.train_step())(experiment.init_state(), data, order)
         losses.append(float(state.sums["loss"]))
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
@@ -80,29 +93,18 @@ def test_parts_are_shared_by_the_devices_as_batches_are(tiny_config, tiny_splits
 @pytest.mark.parametrize("together", [False, True])
 def test_a_dispatch_takes_the_memory_of_the_state_before(tiny_config, tiny_splits, together):
     experiment = make(tiny_config, tiny_splits)
-    data, order = experiment.train_data(), experiment.epoch_order(0)
-    if together:
-        seeds = Seeds([experiment, experiment.with_seed(1)])
-        state = seeds.join([e.init_state() for e in seeds.experiments])
-        program, arguments = seeds.train_steps, (data, seeds.epoch_order(0), np.ones(2, np.int32))
-    else:
-        state = experiment.init_state()
-        program, arguments = make_train_steps(experiment.train_step()), (data, order, 1)
-    leaves = jax.tree.leaves(state.params) + jax.tree.leaves(state.opt_state)
-    program(state, *arguments)
-    assert all(leaf.is_deleted() for leaf in leaves)
+    program, arguments = traceable(experiment, together)
+    text = program.lower(*arguments).as_text()
+    assert text.count("tf.aliasing_output") == len(jax.tree.leaves(experiment.abstract_state()))
 
 
 def test_bfloat16_trains_float32_parameters_with_a_float32_optimizer(tiny_config, tiny_splits):
     experiment = make(tiny_config, tiny_splits, model__dtype="bfloat16")
-    step = jax.jit(experiment.train_step())
-    before = experiment.init_state()
-    after = step(before, experiment.train_data(), experiment.epoch_order(0))
-    kept = jax.tree.leaves((after.params, after.opt_state, after.sums))
-    assert {leaf.dtype.name for leaf in kept} <= {"float32", "int32"}
-    text = jax.jit(experiment.train_step()).lower(
-        before, experiment.train_data(), experiment.epoch_order(0)
-    ).as_text()  # fmt: skip
+    program, arguments = traceable(experiment)
+    state, _ = jax.eval_shape(program, *arguments)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(state)} == {"float32", "int32"}
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(state.params)} == {"float32"}
+    text = program.lower(*arguments).as_text()
     products = [line for line in text.splitlines() if "stablehlo.dot_general" in line]
     assert sum("bf16" in line for line in products) > 0.8 * len(products)
 
@@ -119,15 +121,8 @@ def gpu(monkeypatch):
 
 
 def lowered(experiment, together=False) -> str:
-    state, data = experiment.abstract_state(), experiment.train_data()
-    if together:
-        seeds = Seeds([experiment, experiment.with_seed(1)])
-        state = jax.eval_shape(seeds.join, [e.abstract_state() for e in seeds.experiments])
-        arguments = state, data, seeds.epoch_order(0), np.ones(2, np.int32)
-        traced = seeds.train_steps.trace(*arguments)
-    else:
-        traced = jax.jit(experiment.train_step()).trace(state, data, experiment.epoch_order(0))
-    return traced.lower(lowering_platforms=("cuda",)).as_text()
+    program, arguments = traceable(experiment, together)
+    return program.trace(*arguments).lower(lowering_platforms=("cuda",)).as_text()
 
 
 @pytest.mark.parametrize("together", [False, True])
@@ -146,7 +141,7 @@ def test_on_a_gpu_the_rest_is_xlas_attention(gpu, tiny_config, tiny_splits):
 def test_attention_weights_are_there_however_it_is_computed(gpu):
     x = jnp.ones((2, 5, 16), jnp.bfloat16)
     attention = SelfAttention(2, jnp.bfloat16)
-    params = jax.eval_shape(attention.init, jax.random.key(0), x, True)
+    params = jax.eval_shape(lambda key: attention.init(key, x, True), jax.random.key(0))
     _, weights = jax.eval_shape(lambda p: attention.apply(p, x, True), params)
     assert weights.shape == (2, 2, 5, 5)
 
@@ -154,8 +149,8 @@ def test_attention_weights_are_there_however_it_is_computed(gpu):
 def test_flop_do_not_depend_on_how_attention_is_computed(request, tiny_config, tiny_splits):
     config = changed(tiny_config, {"model.dtype": "bfloat16"})
     before = make(config, tiny_splits).flop_per_example()
-    request.getfixturevalue("gpu")
-    assert make(config, tiny_splits).flop_per_example() == pytest.approx(before, rel=0.02)
+    request.getfixturevalue("gpu")  # convolutions are written differently too
+    assert make(config, tiny_splits).flop_per_example() == pytest.approx(before, rel=0.1)
 
 
 # ---- --mode=profile ----

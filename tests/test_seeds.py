@@ -14,14 +14,17 @@ import optax
 import pytest
 from conftest import ROOT, assert_trees_equal, command_environment, run_command
 
+from multimodal_vit import main as main_module
 from multimodal_vit.config import changed
 from multimodal_vit.files import read_json
+from multimodal_vit.run import seeds_of
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.loop import train, train_seeds
 from multimodal_vit.train.resume import Progress
 from multimodal_vit.train.seeds import Seeds, SingleRun
 from multimodal_vit.train.writer import read_metrics
+from multimodal_vit.workdir import Workdir
 
 SEEDS = (4, 5)
 
@@ -114,11 +117,10 @@ def test_by_vmap_each_seed_is_the_run_alone_to_rounding(experiments):
     assert_trees_equal(waiting, jax.device_get(sgd[1].init_state().params))
 
 
-@pytest.mark.parametrize("at_once", [False, True])
-def test_a_seed_that_is_over_stays_as_it_is(experiments, at_once):
-    program = Seeds(experiments[:2], at_once)
+def test_a_seed_that_is_over_stays_as_it_is(experiments):
+    program = Seeds(experiments)
     data, order = experiments[0].train_data(), program.epoch_order(0)
-    state = program.join([e.init_state() for e in experiments[:2]])
+    state = program.join([e.init_state() for e in experiments])
     state, _ = program.steps(state, data, order, 2, [True, True])
     before = jax.device_get(program.of(state, 0))
     sums, state = program.take_sums(state, [False, True])
@@ -237,10 +239,15 @@ def test_one_seed_is_evaluated_from_its_folder(finished):
     folder, _, _ = finished
     done = run_command("--mode=evaluate", "--workdir=runs/two/seed_4", cwd=folder)
     assert done.returncode == 0, done.stderr
-    again = run_command(*TWO, cwd=folder)
-    assert again.stdout.count("is finished") == 2
-    alone = run_command(*TINY, "--config.seed=4", "--workdir=runs/two/seed_4", cwd=folder)
-    assert "nothing is left to train" in alone.stdout
+
+
+def test_finished_seeds_are_not_trained_again(finished, monkeypatch, capsys):
+    monkeypatch.chdir(finished[0])
+    assert main_module.main(["main", *TWO]) == 0
+    assert capsys.readouterr().out.count("is finished") == 2
+    alone = [*TINY, "--config.seed=4", "--workdir=runs/two/seed_4"]
+    assert main_module.main(["main", *alone]) == 0
+    assert "nothing is left to train" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -252,18 +259,17 @@ def test_one_seed_is_evaluated_from_its_folder(finished):
         ([*TWO, "--config.train.batch_size=32"], "train.batch_size: 64 there, 32 given"),
     ],
 )
-def test_folders_of_seeds_and_of_single_runs_are_told_apart(finished, arguments, message):
-    folder, _, _ = finished
-    done = run_command(*arguments, cwd=folder)
-    assert done.returncode == 2
-    assert message in done.stderr
-    assert done.stderr.count("error: ") == 1
+def test_folders_of_seeds_and_of_single_runs_are_told_apart(
+    finished, arguments, message, monkeypatch, capsys
+):
+    monkeypatch.chdir(finished[0])
+    assert main_module.main(["main", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("error: ") == 1
 
 
 def test_seeds_are_those_that_follow(tiny_config, tmp_path):
-    from multimodal_vit.run import seeds_of
-    from multimodal_vit.workdir import Workdir
-
     config = changed(tiny_config, {"seed": 2, "train.num_seeds": 3})
     runs = seeds_of(config, Workdir(tmp_path))
     assert [own.seed for own, _ in runs] == [2, 3, 4]
