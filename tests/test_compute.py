@@ -56,6 +56,7 @@ def assert_close(a, b, **tolerance):
 
 def test_rematerialisation_changes_memory_and_no_result(tiny_config, tiny_splits):
     tiny_config.model.num_encoder_layers = 2
+    tiny_config.model.modalities = ("words",)  # compiles faster
     experiments = [make(tiny_config, tiny_splits, model__remat=remat) for remat in (False, True)]
     plain, remat = (gradient_of(experiment) for experiment in experiments)  # with dropout
     assert_close(plain, remat, atol=1e-6, rtol=1e-6)
@@ -68,11 +69,10 @@ def test_rematerialisation_changes_memory_and_no_result(tiny_config, tiny_splits
     assert experiments[1].flop_per_example() == experiments[0].flop_per_example()
 
 
-@pytest.mark.parametrize("parts", [2, 4])
-def test_a_gradient_in_parts_is_the_whole_batchs(tiny_config, tiny_splits, parts):
+def test_a_gradient_in_parts_is_the_whole_batchs(tiny_config, tiny_splits):
     tiny_config.model.dropout_rate = 0.0
     whole = gradient_of(make(tiny_config, tiny_splits))
-    found = gradient_of(make(tiny_config, tiny_splits, train__accumulate_steps=parts))
+    found = gradient_of(make(tiny_config, tiny_splits, train__accumulate_steps=4))
     assert_close(found[0], whole[0], atol=1e-6)
     assert_close(found[1], whole[1], rtol=1e-6)
     assert whole[1]["weight"] == 24  # 88 images in batches of 32: the last one is filled up
@@ -80,6 +80,7 @@ def test_a_gradient_in_parts_is_the_whole_batchs(tiny_config, tiny_splits, parts
 
 def test_parts_are_shared_by_the_devices_as_batches_are(tiny_config, tiny_splits):
     tiny_config.model.dropout_rate = 0.0
+    tiny_config.model.modalities = ("words",)
     losses = []
     for devices, parts in ((1, 1), (4, 4)):
         config = changed(tiny_config, {"train.accumulate_steps": parts})
