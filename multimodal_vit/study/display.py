@@ -27,6 +27,7 @@ class StudyTable(LiveTable, StudyDisplay):
         self._elsewhere: list[StudyRun] = []
         self._most_elsewhere = 0
         self._here: tuple[StudyRun, ...] = ()  # trained as one program
+        self._own: set[StudyRun] = set()  # begun here
         self._began = time.monotonic()  # the run here
 
     def begin(self, runs: Sequence[StudyRun], flop: Mapping[str, float]) -> None:
@@ -39,12 +40,13 @@ class StudyTable(LiveTable, StudyDisplay):
     def starts(self, which: StudyRun, *others: StudyRun) -> Display:
         """Notes the run; what it returns keeps the table up to date."""
         self._here, self._began = (which, *others), time.monotonic()
+        self._own.update(self._here)
         seeds = ", ".join(str(run.config.seed) for run in self._here)
         return self.run(f"{which.condition}, seed{'s' if others else ''} {seeds}")
 
     def ended(self, which: StudyRun, results: dict[str, Any]) -> None:
         """Notes the result; says it unless it was known before."""
-        known, here = which in self._done, which in self._here
+        known, here = which in self._done, which in self._own
         self._leave(which)
         self._done[which] = results
         if not known:
