@@ -101,9 +101,7 @@ def profile(experiment: Experiment, traces: Path) -> Profile:
         timed = _Timed(experiment)
     finally:
         jax.config.update("jax_enable_compilation_cache", cached)
-    num_steps = timed.steps_in(SECONDS_PER_REPEAT)
-    step = statistics.median(timed.train(num_steps) for _ in range(REPEATS)) / num_steps
-    sampling = statistics.median(timed.sample(num_steps) for _ in range(REPEATS)) / num_steps
+    step, sampling = _seconds_per_step(timed.train), _seconds_per_step(timed.sample)
     with jax.profiler.trace(str(traces), create_perfetto_trace=True):
         timed.train(TRACED_STEPS)
     examples = config.train.num_seeds * config.train.batch_size
@@ -160,10 +158,6 @@ class _Timed:
         self._sample = jax.jit(_sampler(runs))
         self.train(1), self.sample(1)
 
-    def steps_in(self, seconds: float) -> int:
-        """The number of steps that take about so long."""
-        return max(1, math.ceil(seconds / self.train(1)))
-
     def train(self, num_steps: int) -> float:
         """Makes steps of all seeds."""
         began = time.monotonic()
@@ -177,6 +171,12 @@ class _Timed:
         began = time.monotonic()
         jax.block_until_ready(self._sample(self._data, self._order, num_steps))
         return time.monotonic() - began
+
+
+def _seconds_per_step(call: Callable[[int], float]) -> float:
+    """The median over dispatches of about equal length, so that other load falls on all alike."""
+    num_steps = max(1, math.ceil(SECONDS_PER_REPEAT / call(1)))
+    return statistics.median(call(num_steps) for _ in range(REPEATS)) / num_steps
 
 
 def _sampler(runs: list[Experiment]) -> Callable[[TrainData, jax.Array, jax.Array], Batch]:
