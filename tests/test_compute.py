@@ -186,9 +186,8 @@ def test_a_loop_counts_as_often_as_it_runs():
 PROFILE = [
     "--mode=profile",
     f"--config={ROOT / 'configs' / 'digits_conv.py'}",
-    "--config.model.embedding_dim=16",
+    "--config.model.modalities=('words',)",  # compiles faster
     "--config.model.num_encoder_layers=1",
-    "--config.model.mlp_dim=32",
     "--config.train.batch_size=32",
 ]
 
