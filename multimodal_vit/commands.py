@@ -1,6 +1,7 @@
-"""What the modes of the command line do: train, evaluate, sample."""
+"""What the modes of the command line do: train, evaluate, sample, profile."""
 
 import contextlib
+import dataclasses
 import platform
 import signal
 import zlib
@@ -20,7 +21,16 @@ from multimodal_vit.errors import UserError
 from multimodal_vit.interruption import stop_on_signal
 from multimodal_vit.models import parameter_count
 from multimodal_vit.probe import probe
-from multimodal_vit.run import best_parameters, keep_probes, mend, run, versions
+from multimodal_vit.profiling import profile
+from multimodal_vit.run import (
+    best_parameters,
+    keep_probes,
+    mend,
+    run,
+    run_seeds,
+    seeds_of,
+    versions,
+)
 from multimodal_vit.study import definition as study
 from multimodal_vit.study.display import StudyTable
 from multimodal_vit.study.runner import TABLE, run_all, write_table
@@ -28,7 +38,7 @@ from multimodal_vit.suites import ALL, choose_suites
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import Display, ProgressDisplay, duration
 from multimodal_vit.train.writer import read_metrics
-from multimodal_vit.workdir import METRICS, PREDICTIONS, SAMPLES, SOUNDS, Workdir
+from multimodal_vit.workdir import METRICS, PREDICTIONS, PROFILE, SAMPLES, SOUNDS, Workdir
 
 SHEET_EXAMPLES = 16
 MAX_CACHE_BYTES = 2**30  # of compiled programs; the longest unused go first
@@ -54,14 +64,17 @@ def keep_compiled_programs() -> None:
 def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint: str = "") -> int:
     """Trains, tests the best checkpoint and draws; continues a run that was interrupted.
 
-    Of several processes the main one writes, draws and speaks.
+    Of several processes the main one writes, draws and speaks. Several seeds (`train.num_seeds`)
+    are trained as one program, each in a folder of its own.
 
     Returns:
-      The exit code: 0, or 130 where Ctrl-C stopped it.
+      The exit code: 0; 130 where Ctrl-C stopped it; 2 where one of several seeds diverged.
 
     Raises:
       UserError: the configuration, the data or the workdir cannot be used.
     """
+    if config.train.num_seeds > 1:
+        return _train_seeds(config, workdir, console, slow_hint)
 
     def finished() -> bool:
         workdir.check(config)
@@ -98,6 +111,69 @@ def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint:
         return 130 if signal.SIGINT in received[:1] else 0
     if is_main:
         _show_results(results, workdir, console)
+    return 0
+
+
+def _train_seeds(config: ConfigDict, workdir: Workdir, console: Console, slow_hint: str) -> int:
+    """`run_train` for several seeds."""
+    if distributed.several():
+        raise UserError(
+            f"train.num_seeds={config.train.num_seeds} is for one process; train one seed with "
+            "several, or all seeds with one"
+        )
+    configuration.check(config)
+    workdir.check_seeds()
+    runs = seeds_of(config, workdir)
+    left = []
+    for own, folder in runs:
+        folder.check(own)
+        mend(folder, lambda text: console.print(text, soft_wrap=True))
+        if folder.results() is None:
+            left.append((own, folder))
+        else:
+            console.print(f"The run in {folder.path} is finished.")
+    diverged: list[str] = []
+    if left:
+        shared = Experiment.create(config)
+        experiments = [shared.with_seed(own.seed) for own, _ in left]
+        with contextlib.ExitStack() as stack:
+            for _, folder in left:
+                if not stack.enter_context(folder.locked()):
+                    raise UserError(
+                        f"{folder.path} is in use by another process that trains there; wait for "
+                        "it, stop it, or name another --workdir"
+                    )
+            _describe(shared, workdir, console)
+            names = ", ".join(str(own.seed) for own, _ in left)
+            console.print(f"Seeds {names}, as one program")
+            for experiment, (own, folder) in zip(experiments, left, strict=True):
+                folder.begin(own)
+                _draw_samples(experiment, folder.path / SAMPLES)
+            received = stack.enter_context(stop_on_signal())
+            found = run_seeds(
+                experiments,
+                [folder for _, folder in left],
+                ProgressDisplay(console),
+                lambda: bool(received),
+                slow_hint=slow_hint,
+            )
+        outcomes = [outcome for outcome, _ in found]
+        diverged = [str(outcome.error) for outcome in outcomes if outcome.error]
+        if received and any(results is None for _, results in found):
+            steps = ", ".join(str(outcome.step) for outcome in outcomes)
+            console.print(
+                f"Stopped at steps {steps} of the seeds and saved. The same command continues."
+            )
+            return 130 if received[0] == signal.SIGINT else 0
+    ended = [(folder, r) for _, folder in runs if (r := folder.results()) is not None]
+    for folder, results in ended:
+        title = f"{results['config_name']}, seed {results['seed']}"
+        figures.curves(read_metrics(folder.path / METRICS), title, folder.path / "curves.png")
+    if ended:
+        console.print(tables.seeds_table(config.name, [results for _, results in ended]))
+    console.print(f"In {workdir.path}/seed_…: what a single run writes, of each seed")
+    if diverged:
+        raise UserError("\n".join(diverged))
     return 0
 
 
@@ -204,6 +280,32 @@ def run_sample(config: ConfigDict, workdir: Workdir, console: Console, wav: bool
         folder = workdir.path / SOUNDS
         count = figures.write_sounds(experiment, SHEET_EXAMPLES, folder)
         console.print(f"{count} of them to hear in {folder}")
+    return 0
+
+
+def run_profile(config: ConfigDict, workdir: Workdir, console: Console) -> int:
+    """Measures some training steps; writes `profile.json` and a trace, and prints a table.
+
+    Raises:
+      UserError: the configuration, the data or the workdir cannot be used.
+    """
+    configuration.check(config)
+    if config.train.num_seeds > 1:
+        workdir.check_seeds()
+    else:
+        workdir.check(config)
+    experiment = Experiment.create(config)
+    workdir.make_folder()
+    found = profile(experiment, workdir.path / PROFILE)
+    path = workdir.save_json(
+        f"{PROFILE}.json", dataclasses.asdict(found) | {"versions": versions()}
+    )
+    console.print(tables.profile_table(found))
+    console.print(
+        f"In {path} the same. The trace, for TensorBoard (with the xprof plugin): --logdir "
+        f"{found.traces}; for https://ui.perfetto.dev: perfetto_trace.json.gz in it",
+        soft_wrap=True,
+    )
     return 0
 
 

@@ -59,11 +59,15 @@ def thesis() -> ConfigDict:
     config.model.audio_layout = "paper"  # how its LSTM reads a recording: models.LAYOUTS
     config.model.flip_rate = 0.0  # its 0.5 is off: a mirrored digit is another shape
     config.model.dtype = "float32"  # of the computation, or "bfloat16"; parameters are float32
+    config.model.attention = "auto"  # how it is computed: multimodal_vit.models.ATTENTION
+    config.model.remat = False  # compute encoder blocks again in the backward pass: less memory
 
     config.train = ConfigDict()
     config.train.objective = "binary_cross_entropy"  # multimodal_vit.objective.OBJECTIVES
+    config.train.num_seeds = 1  # more: runs with seed, seed + 1, …, trained as one program
     config.train.num_samples = 6_400_000  # rounded to whole epochs
     config.train.batch_size = 128  # chosen
+    config.train.accumulate_steps = 1  # parts in which a batch is computed: less memory
     config.train.learning_rate = 3e-4  # chosen; the peak, after warm-up
     config.train.warmup_steps = 1_000  # chosen
     config.train.schedule = "cosine"  # after warm-up: "constant" or "cosine" (to 0). Chosen
@@ -269,6 +273,17 @@ def check_with_data(config: ConfigDict, task: sampler.Task, num_devices: int) ->
                 f"{field}.batch_size={size} cannot be shared equally by {num_devices} devices; "
                 f"take a multiple of {num_devices}, such as {-(-size // num_devices) * num_devices}"
             )
+    size, parts = config.train.batch_size, config.train.accumulate_steps
+    if size % num_devices == 0 and size // parts % num_devices:
+        found.append(
+            f"train.accumulate_steps={parts} leaves {size // parts} examples in each part of a "
+            f"batch, which {num_devices} devices cannot share equally; take fewer parts"
+        )
+    if config.model.attention == "cudnn" and not models.has_cudnn():
+        found.append(
+            "model.attention='cudnn' needs an NVIDIA GPU and jax[cuda]; take 'auto', which uses it "
+            "where it serves"
+        )
     raise_all(found)
 
 
@@ -334,6 +349,7 @@ def problems(config: ConfigDict) -> Iterator[str]:
         "model.stem": models.STEMS,
         "model.fusion": models.FUSIONS,
         "model.dtype": ("float32", "bfloat16"),
+        "model.attention": models.ATTENTION,
         "model.audio_image_sizes": models.SIZES,
         "model.audio_layout": models.LAYOUTS,
         "train.objective": objective.OBJECTIVES,
@@ -344,7 +360,8 @@ def problems(config: ConfigDict) -> Iterator[str]:
         "seed": 0, "evaluation.seed": 0, "model.num_conv_layers": 0, "model.patch_size": 1,
         "model.embedding_dim": 1, "model.num_encoder_layers": 1, "model.num_heads": 1,
         "model.mlp_dim": 1, "model.audio_patch_frames": 1,
-        "train.num_samples": 1, "train.batch_size": 1,
+        "train.num_seeds": 1, "train.num_samples": 1, "train.batch_size": 1,
+        "train.accumulate_steps": 1,
         "train.warmup_steps": 0, "train.weight_decay": 0, "train.gradient_clip": 0,
         "train.epochs_per_validation": 1, "train.patience": 0, "train.log_every_steps": 1,
         "train.checkpoint_seconds": 0, "train.model_devices": 1,
@@ -366,6 +383,21 @@ def problems(config: ConfigDict) -> Iterator[str]:
     for field in ("seed", "evaluation.seed"):
         if _get(config, field) >= 2**32:
             yield f"{field}={_get(config, field)} is out of range: it must be below 2**32"
+    if config.train.num_seeds > 1 and config.seed + config.train.num_seeds > 2**32:
+        yield (
+            f"train.num_seeds={config.train.num_seeds} from seed={config.seed} leaves the seeds "
+            "below 2**32; take a smaller seed"
+        )
+    batch_size, parts = config.train.batch_size, config.train.accumulate_steps
+    if parts > 1 and batch_size >= 1 and batch_size % parts:
+        yield f"train.accumulate_steps={parts} does not divide train.batch_size={batch_size}"
+    if config.model.attention == "cudnn" and config.model.dtype in ("float32", "bfloat16"):
+        head_dim = config.model.embedding_dim // max(1, config.model.num_heads)
+        if not models.fits_cudnn(config.model.dtype, head_dim):
+            yield (
+                "model.attention='cudnn' needs model.dtype='bfloat16' and heads of a multiple of 8 "
+                f"dimensions, at most 128; here they are {config.model.dtype!r} and {head_dim}"
+            )
     for field in ("task.false_rate", "task.replacement_rate"):
         if not 0 <= _get(config, field) <= 1:
             yield f"{field}={_get(config, field)} is no probability: it must be 0 to 1"
@@ -407,6 +439,11 @@ def _layout_problems(config: ConfigDict) -> Iterator[str]:
         yield (
             f"train.model_devices={parts} does nothing where every device holds all parameters; "
             "take train.layout='fsdp' or 'tensor', or train.model_devices=1"
+        )
+    if layout != "replicated" and config.train.num_seeds > 1:
+        yield (
+            f"train.num_seeds={config.train.num_seeds} is for train.layout='replicated', not "
+            f"{layout!r}; train one seed, or let every device hold all parameters"
         )
     for field in ("num_heads", "mlp_dim"):
         if layout == "tensor" and parts >= 1 and config.model[field] % parts:

@@ -3,6 +3,7 @@
     python -m multimodal_vit.main --config=configs/digits_conv.py
     python -m multimodal_vit.main --config=configs/mnist_conv.py:small --config.seed=1
     python -m multimodal_vit.main --mode=evaluate --workdir=runs/digits_conv --suites=all
+    python -m multimodal_vit.main --mode=profile --config=configs/digits_conv.py
     python -m multimodal_vit.main --mode=study --config=configs/study_table41.py:small
     python -m multimodal_vit.main --mode=search --config=configs/search_table41.py:small
     python -m multimodal_vit.main --config=configs/mnist_conv.py --coordinator=host0:9876 \
@@ -27,7 +28,7 @@ from rich.console import Console
 from multimodal_vit.errors import UserError
 from multimodal_vit.interruption import in_time
 
-MODES = ("train", "evaluate", "sample", "study", "search")
+MODES = ("train", "evaluate", "sample", "profile", "study", "search")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -148,6 +149,8 @@ def _run(argv: list[str]) -> int:
         return commands.run_evaluate(workdir, console, config, values.suites, command)
     if values.mode == "sample":
         return commands.run_sample(config, workdir, console, values.wav)
+    if values.mode == "profile":
+        return commands.run_profile(config, workdir, console)
     code = commands.run_train(config, workdir, console, _slow_hint(argv))
     _leave()
     return code

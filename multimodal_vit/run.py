@@ -6,12 +6,14 @@ its own and a lock on it, so that several processes can share a list of runs.
 
 import importlib.metadata
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from multimodal_vit import __version__, distributed
+from multimodal_vit.config import changed
 from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import file_checksum, set_aside
 from multimodal_vit.models import parameter_count
@@ -19,7 +21,7 @@ from multimodal_vit.probe import Probed, probe
 from multimodal_vit.suites import ALL, choose_suites
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
-from multimodal_vit.train.loop import Outcome, train
+from multimodal_vit.train.loop import Outcome, train, train_seeds
 from multimodal_vit.train.progress import Display
 from multimodal_vit.train.resume import Progress, check_same_data, load_checkpoint
 from multimodal_vit.train.writer import read_metrics, restore_metrics
@@ -53,15 +55,66 @@ def run(
     Raises:
       UserError: the workdir or the data cannot be used, or training diverged.
     """
-    config = experiment.config
-    distributed.from_main(lambda: workdir.begin(config))
+    distributed.from_main(lambda: workdir.begin(experiment.config))
     outcome = train(experiment, workdir.path, display, should_stop, on_validation, slow_hint)
     if not outcome.finished:
         return outcome, None
+    return outcome, _finish(experiment, workdir, outcome, test)
+
+
+def run_seeds(
+    experiments: Sequence[Experiment],
+    workdirs: Sequence[Workdir],
+    display: Display | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    *,
+    slow_hint: str = "",
+) -> list[tuple[Outcome, dict[str, Any] | None]]:
+    """Runs that differ in their seed alone, trained as one program; see `run` and `train_seeds`.
+
+    Args:
+      experiments: what to run.
+      workdirs: of each; the caller has locked them.
+      display: where progress is shown.
+      should_stop: asked between dispatches, and before a run is tested.
+      slow_hint: see `train`.
+
+    Returns:
+      For each what `run` returns. The results are None where a run was stopped or diverged; its
+      outcome then tells which.
+    """
+    for experiment, workdir in zip(experiments, workdirs, strict=True):
+        workdir.begin(experiment.config)
+    folders = [workdir.path for workdir in workdirs]
+    outcomes = train_seeds(experiments, folders, display, should_stop, slow_hint=slow_hint)
+    found: list[tuple[Outcome, dict[str, Any] | None]] = []
+    for experiment, workdir, outcome in zip(experiments, workdirs, outcomes, strict=True):
+        results = None
+        if outcome.finished and not should_stop():
+            results = _finish(experiment, workdir, outcome)
+        found.append((outcome, results))
+    return found
+
+
+def seeds_of(config: ConfigDict, workdir: Workdir) -> list[tuple[ConfigDict, Workdir]]:
+    """The configuration and the folder of each seed; a single one has the whole workdir."""
+    seeds = range(config.seed, config.seed + config.train.num_seeds)
+    if len(seeds) == 1:
+        return [(config, workdir)]
+    return [
+        (changed(config, {"seed": seed, "train.num_seeds": 1}), workdir.of_seed(seed))
+        for seed in seeds
+    ]
+
+
+def _finish(
+    experiment: Experiment, workdir: Workdir, outcome: Outcome, test: bool = True
+) -> dict[str, Any]:
+    """Tests the best checkpoint of a run that is trained, and saves the results."""
     results = distributed.from_main(lambda: _results(experiment, workdir, outcome))
     if test:
         _, variables = best_parameters(experiment, workdir)
-        names = tuple(config.evaluation.suites)
+        names = tuple(experiment.config.evaluation.suites)
         chosen = choose_suites(names, experiment.task)
         probed = probe(experiment, variables, chosen, everything=names == ALL)
         if distributed.is_main():
@@ -70,7 +123,7 @@ def run(
         results |= probed.results
     if distributed.is_main():
         workdir.save_results(results)
-    return outcome, results
+    return results
 
 
 def _results(experiment: Experiment, workdir: Workdir, outcome: Outcome) -> dict[str, Any]:

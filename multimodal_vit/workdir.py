@@ -11,6 +11,8 @@ results.json     the outcome; present once the run is finished
 predictions.npz  its answers to the test pairs
 evidence.npz     failed checks and an example of attention, for pictures
 failed.json      why a run of a study has no outcome, where it diverged
+profile.json     what `--mode=profile` measured
+profile/         its traces, for TensorBoard and Perfetto
 bad_batch.npz    where it diverged: the batch of which the loss or the gradient was not finite
 damaged/         what was found damaged, set aside
 .lock            held by the process that trains here; it falls free when that process ends
@@ -37,6 +39,12 @@ PREDICTIONS = "predictions.npz"
 EVIDENCE = "evidence.npz"
 FAILURE = "failed.json"
 LOCK = ".lock"
+PROFILE = "profile"
+_HARMLESS = {SAMPLES, SOUNDS, LOCK, DAMAGED, PROFILE, f"{PROFILE}.json"} | {
+    "config.json",
+    "config.json.tmp",
+}
+_SEED = re.compile(r"seed_\d+")
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # of the conditions of studies, searches
 
 
@@ -72,11 +80,30 @@ class Workdir:
             if not self.path.is_dir():
                 raise UserError(f"--workdir={self.path} is a file; name a folder")
             # A sheet, or what another process's start or a killed one leaves.
-            harmless = {SAMPLES, SOUNDS, LOCK, DAMAGED, "config.json.tmp", "config.json"}
-            if any(entry.name not in harmless for entry in self.path.iterdir()):
+            if any(entry.name not in _HARMLESS for entry in self.path.iterdir()):
                 raise UserError(
                     f"--workdir={self.path} holds other files and no run (no config.json); name a "
                     "new or empty folder"
+                )
+
+    def of_seed(self, seed: int) -> "Workdir":
+        """The folder of one of several seeds, in this one; a whole run's."""
+        return Workdir(self.path / f"seed_{seed}")
+
+    def check_seeds(self) -> None:
+        """Checks that the folders of several seeds may lie in this one.
+
+        Raises:
+          UserError: not a folder, or a folder with a single run or other things in it.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"--workdir={self.path} is a file; name a folder")
+        for entry in self.path.iterdir() if self.path.exists() else ():
+            if entry.name not in _HARMLESS - {"config.json"} and not _SEED.fullmatch(entry.name):
+                what = "a single run" if self.config_path.exists() else f"other files ({entry})"
+                raise UserError(
+                    f"--workdir={self.path} holds {what}; name a new or empty folder for several "
+                    "seeds"
                 )
 
     def _refuse_differences(self, config: ConfigDict) -> None:
@@ -163,6 +190,11 @@ class Workdir:
           UserError: there is none.
         """
         if not self.config_path.is_file():
+            if seeds := sorted(self.path.glob("seed_*/config.json")):
+                raise UserError(
+                    f"{self.path} holds runs of several seeds; name one, such as "
+                    f"--workdir={seeds[0].parent}"
+                )
             raise UserError(
                 f"{self.path} holds no run: there is no {self.config_path}. Train one first, or "
                 "name its folder with --workdir=…"

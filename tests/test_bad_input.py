@@ -25,7 +25,8 @@ IDX = [f"--config={ROOT / 'configs' / 'mnist_conv.py'}:small", "--config.data.so
 POSITIVE = (
     "model.patch_size", "model.embedding_dim", "model.num_encoder_layers", "model.num_heads",
     "model.mlp_dim", "train.num_samples", "train.batch_size", "train.epochs_per_validation",
-    "train.log_every_steps", "evaluation.batch_size", "evaluation.num_passes",
+    "train.log_every_steps", "evaluation.batch_size", "evaluation.num_passes", "train.num_seeds",
+    "train.accumulate_steps",
 )  # fmt: skip
 NOT_NEGATIVE = (
     "seed", "evaluation.seed", "model.num_conv_layers", "train.warmup_steps", "train.patience",
@@ -40,6 +41,7 @@ CHOICES = {
     "model.stem": ("stridde", "did you mean strided?"),
     "model.fusion": ("single_encode", "did you mean single_encoder?"),
     "model.dtype": ("bfloat61", "did you mean bfloat16?"),
+    "model.attention": ("cudn", "did you mean cudnn?"),
     "train.objective": ("cross_entropy", "binary_cross_entropy"),
     "train.schedule": ("cosin", "did you mean cosine?"),
 }
@@ -72,6 +74,32 @@ ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "learning rate 0": (["--config.train.learning_rate=0"], "must be a positive number"),
     "dropout 1": (["--config.model.dropout_rate=1.0"], "at least 0 and below 1"),
     "three match outputs": (["--config.model.num_match_outputs=3"], "must be 0, 1 or 2"),
+    "seeds that are too large": (
+        ["--config.seed=4294967295", "--config.train.num_seeds=2"], "take a smaller seed"
+    ),
+    "parts that do not divide": (
+        ["--config.train.accumulate_steps=3"], "does not divide train.batch_size=128"
+    ),
+    "parts that 8 devices cannot share": (
+        ["--config.train.accumulate_steps=32"], "8 devices cannot share equally; take fewer parts"
+    ),
+    "cuDNN in single precision": (["--config.model.attention=cudnn"], "model.dtype='bfloat16'"),
+    "cuDNN without a GPU": (
+        ["--config.model.attention=cudnn", "--config.model.dtype=bfloat16"], "needs an NVIDIA GPU"
+    ),
+    "remat of a number": (["--config.model.remat=2"], "remat"),
+    "seeds and cut parameters": (
+        ["--config.train.num_seeds=2", "--config.train.layout=fsdp"], "'replicated', not 'fsdp'"
+    ),
+    "seeds into a file": (
+        ["--config.train.num_seeds=2", "--workdir=file"], "is a file; name a folder"
+    ),
+    "seeds into a folder of others": (
+        ["--config.train.num_seeds=2", "--workdir=full"], "holds other files (full/"
+    ),
+    "a profile into a folder of others": (
+        ["--mode=profile", "--workdir=full"], "holds other files and no run"
+    ),
     "heads that do not divide": (["--config.model.num_heads=5"], "these do: 1, 2, 4, 8"),
     "a grid of three": (["--config.task.grid=(2, 2, 2)"], "must be (rows, columns)"),
     "a grid of one": (["--config.task.grid=(2,)"], "must be (rows, columns)"),

@@ -161,11 +161,11 @@ def test_convolution_as_a_matrix_product_is_a_convolution(padding, stride, heigh
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_fused_attention_agrees_with_plain_attention():
+def test_attention_of_jax_agrees_with_plain_products():
     x = jax.random.normal(jax.random.key(0), (3, 7, 24))
     params = SelfAttention(4).init(jax.random.key(1), x)
-    plain, _ = SelfAttention(4, fused=False).apply(params, x)
-    fused, _ = SelfAttention(4, fused=True).apply(params, x)
+    plain, _ = SelfAttention(4, implementation="products").apply(params, x)
+    fused, _ = SelfAttention(4, implementation="xla").apply(params, x)
     np.testing.assert_allclose(plain, fused, atol=1e-6)
 
 

@@ -136,6 +136,22 @@ def test_a_killed_study_goes_on_where_it_was(finished, tmp_path):
     assert results(tmp_path / "decay") == results(folder / "decay")
 
 
+def test_seeds_trained_as_one_program_give_the_same_study_also_after_a_kill(finished, tmp_path):
+    folder, _ = finished
+    (tmp_path / "decay.py").write_text(STUDY)
+    process = start(tmp_path, "--config.seeds_together")
+    second = tmp_path / "decay" / "runs" / "on" / "seed_1" / "metrics.jsonl"
+    wait_until(lambda: second.exists() and second.stat().st_size, process)
+    process.kill()
+    process.wait()
+    assert results(tmp_path / "decay") == {}, "both seeds were under way"
+    done = run_command(*RUN, "--config.seeds_together", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert results(tmp_path / "decay") == results(folder / "decay")
+    assert "another process" not in done.stdout
+    assert "4 of 4 done" in done.stdout
+
+
 def test_ctrl_c_saves_and_stops(tmp_path):
     (tmp_path / "decay.py").write_text(STUDY)
     process = start(tmp_path)
@@ -303,6 +319,7 @@ def bad(change) -> list[str]:
         (lambda c: c.conditions.a.evaluation.update(seed=1), "differ in evaluation.seed (1 and 0)"),
         (lambda c: c.update(num_seeds=0), "num_seeds=0 is out of range"),
         (lambda c: c.update(first_seed=-1), "first_seed=-1 is out of range"),
+        (lambda c: c.conditions.a.train.update(num_seeds=2), "a study has num_seeds of its own"),
         (lambda c: c.update(comparisons=(("a", "a"),)), "must be two different conditions"),
         (lambda c: c.update(comparisons=(("a", "c"),)), "'c' is no condition; there are: a, b"),
         (lambda c: c.conditions.a.train.update(batch_size=0), "conditions.a.train.batch_size=0"),

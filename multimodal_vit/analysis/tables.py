@@ -1,10 +1,13 @@
 """Results as a table on screen."""
 
-from collections.abc import Iterator, Mapping
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
 
+from multimodal_vit.evaluate import main_metric
+from multimodal_vit.profiling import Profile
 from multimodal_vit.suites import CHECKS
 
 _LABELS = {
@@ -50,6 +53,57 @@ def results_table(title: str, metrics: dict[str, Any]) -> Table:
             )
     low, high = metrics["intervals"]["loss"]
     table.add_row("loss", f"{metrics['loss']:.4f}", f"{low:.4f} – {high:.4f}", "")
+    return table
+
+
+def seeds_table(title: str, results: Sequence[Mapping[str, Any]]) -> Table:
+    """The test accuracies of runs that differ in their seed, their mean and standard deviation.
+
+    Args:
+      title: above the table.
+      results: of each run, as `results.json` holds them.
+    """
+    table = Table(title=title, title_justify="left")
+    table.add_column("seed")
+    for heading in ("accuracy, test", "best step", "steps", "training pairs"):
+        table.add_column(heading, justify="right")
+    accuracies = [main_metric(r["test"]) for r in results]
+    for r, accuracy in zip(results, accuracies, strict=True):
+        cells = f"{accuracy:.2%}", f"{r['best_step']}", f"{r['steps']}", f"{r['samples_seen']:,}"
+        table.add_row(str(r["seed"]), *cells)
+    if len(results) > 1:
+        spread = 100 * statistics.stdev(accuracies)
+        table.add_section()
+        table.add_row("mean", f"{100 * statistics.fmean(accuracies):.2f} ± {spread:.2f} %")
+    return table
+
+
+def profile_table(found: Profile) -> Table:
+    """What `profiling.profile` measured."""
+    table = Table(title=f"{found.name}, {found.devices}", title_justify="left")
+    table.add_column("of a training step")
+    table.add_column("", justify="right")
+    table.add_column("how")
+    seeds = f"{found.num_seeds} seeds of " if found.num_seeds > 1 else ""
+    batch = f"median; {seeds}{found.batch_size} examples"
+    peak = f"{found.peak_flop_per_second / 1e12:,.2f} TFLOP/s ({found.peak_source})"
+    for what, value, how in (
+        ("time", f"{1e3 * found.step_seconds:,.2f} ms", batch),
+        ("examples/s", f"{found.examples_per_second:,.0f}", ""),
+        ("sampler's share", f"{found.sampler_share:.1%}", "drawn alone, in the same loop"),
+        ("compilation", f"{found.compile_seconds:.1f} s", "without cache"),
+        ("MFLOP/example, XLA", f"{found.flop_per_example / 1e6:,.2f}", "with sampler, optimizer"),
+        ("  model alone", f"{found.model_flop_per_example / 1e6:,.2f}", "gradient of the loss"),
+        (
+            "  by formula",
+            f"{found.formula_flop_per_example / 1e6:,.2f}",
+            "3 × the forward pass's products and convolutions",
+        ),
+        ("share of the peak", f"{found.share_of_peak:.1%}", f"by formula, of {peak}"),
+        ("program's memory", f"{found.program_bytes / 1e6:,.1f} MB", "XLA's plan, one device"),
+        ("peak memory", f"{found.peak_bytes / 1e6:,.1f} MB", "device; on a CPU the process"),
+    ):
+        table.add_row(what, value, how)
     return table
 
 

@@ -26,7 +26,14 @@ from multimodal_vit.models.embeddings import (
     WordEmbedding,
     patchify,
 )
-from multimodal_vit.models.encoder import Encoder, EncoderBlock, SelfAttention
+from multimodal_vit.models.encoder import (
+    ATTENTION,
+    Encoder,
+    EncoderBlock,
+    SelfAttention,
+    fits_cudnn,
+    has_cudnn,
+)
 from multimodal_vit.models.fusion import SingleEncoder
 from multimodal_vit.models.multimodal_vit import MultimodalViT
 from multimodal_vit.models.oracle import (
@@ -39,6 +46,7 @@ from multimodal_vit.models.stems import STEMS, ConvStem, StridedStem
 from multimodal_vit.sampler import Speech, Task, sample_batch
 
 __all__ = [
+    "ATTENTION",
     "EMBEDDINGS",
     "FUSIONS",
     "FUSION_READS",
@@ -65,6 +73,8 @@ __all__ = [
     "WordIds",
     "build_model",
     "example_inputs",
+    "fits_cudnn",
+    "has_cudnn",
     "parameter_count",
     "patchify",
 ]
@@ -111,6 +121,8 @@ def _single_encoder(model: ConfigDict, task: Task) -> nn.Module:
         mlp_dim=model.mlp_dim,
         dropout_rate=model.dropout_rate,
         dtype=jnp.dtype(model.dtype),
+        attention=model.attention,
+        remat=model.remat,
     )
     return SingleEncoder(encoder, model.modality_embeddings)
 

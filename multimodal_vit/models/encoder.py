@@ -6,6 +6,30 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax.typing import Dtype
+from jax.extend.backend import get_backend
+
+# How attention is computed: as suits backend and dtype, or one of "products", in [B, heads, T, d]
+# order, fastest on the CPU, and the only way that gives the weights; "xla" and "cudnn", those of
+# `jax.nn.dot_product_attention`. cuDNN's never writes the weights to memory.
+ATTENTION = ("auto", "products", "xla", "cudnn")
+
+
+def has_cudnn() -> bool:
+    """Whether there is a GPU whose cuDNN can compute attention (compute capability 8 or later)."""
+    if jax.default_backend() != "gpu" or "cuda" not in get_backend().platform_version:
+        return False
+    return float(jax.local_devices()[0].compute_capability) >= 8
+
+
+def fits_cudnn(dtype: Dtype, head_dim: int) -> bool:
+    """Whether cuDNN's attention takes such heads."""
+    return jnp.dtype(dtype).itemsize == 2 and head_dim % 8 == 0 and head_dim <= 128
+
+
+def _best_attention(dtype: Dtype, head_dim: int) -> str:
+    if jax.default_backend() == "cpu":
+        return "products"
+    return "cudnn" if fits_cudnn(dtype, head_dim) and has_cudnn() else "xla"
 
 
 class SelfAttention(nn.Module):
@@ -14,14 +38,12 @@ class SelfAttention(nn.Module):
     Attributes:
       num_heads: divides D.
       dtype: of the computation.
-      fused: whether to call `jax.nn.dot_product_attention`, JAX's entry to the accelerator's own
-        attention, which never returns the weights; None chooses by backend (on the CPU plain
-        products in [B, heads, T, d] order are faster).
+      implementation: one of `ATTENTION`.
     """
 
     num_heads: int
     dtype: Dtype = jnp.float32
-    fused: bool | None = None
+    implementation: str = "auto"
 
     @nn.compact
     def __call__(
@@ -39,10 +61,13 @@ class SelfAttention(nn.Module):
             raise ValueError(f"{self.num_heads} heads do not divide {D} dimensions")
         head_dim = D // self.num_heads
         qkv = nn.DenseGeneral((3, self.num_heads, head_dim), dtype=self.dtype, name="qkv")(x)
-        fused = jax.default_backend() != "cpu" if self.fused is None else self.fused
+        implementation = self.implementation
+        if implementation == "auto":
+            implementation = _best_attention(self.dtype, head_dim)
         weights = None
-        if fused and not return_weights:
-            y = jax.nn.dot_product_attention(*jnp.moveaxis(qkv, 2, 0))  # (B, T, heads, d)
+        if implementation != "products" and not return_weights:
+            query, key, value = jnp.moveaxis(qkv, 2, 0)  # each (B, T, heads, d)
+            y = jax.nn.dot_product_attention(query, key, value, implementation=implementation)
         else:
             query, key, value = qkv.transpose(2, 0, 3, 1, 4)  # each (B, heads, T, d)
             scores = query @ key.swapaxes(-1, -2) / jnp.sqrt(head_dim).astype(self.dtype)
@@ -59,6 +84,7 @@ class EncoderBlock(nn.Module):
     mlp_dim: int
     dropout_rate: float = 0.0
     dtype: Dtype = jnp.float32
+    attention: str = "auto"
 
     @nn.compact
     def __call__(
@@ -67,7 +93,8 @@ class EncoderBlock(nn.Module):
         """Maps [B, T, D] to [B, T, D] and, on request, attention weights [B, heads, T, T]."""
         dropout = nn.Dropout(self.dropout_rate, deterministic=not train)
         y = nn.LayerNorm(dtype=self.dtype, name="attention_norm")(x)
-        y, weights = SelfAttention(self.num_heads, self.dtype, name="attention")(y, return_weights)
+        attention = SelfAttention(self.num_heads, self.dtype, self.attention, name="attention")
+        y, weights = attention(y, return_weights)
         x = x + dropout(y)
         y = nn.LayerNorm(dtype=self.dtype, name="mlp_norm")(x)
         y = nn.gelu(nn.Dense(self.mlp_dim, dtype=self.dtype, name="mlp_in")(y))
@@ -79,6 +106,11 @@ class Encoder(nn.Module):
     """`num_layers` blocks and a last layer normalisation.
 
     Dropout acts on the output of attention, inside the MLP and on its output.
+
+    Attributes:
+      attention: how it is computed, one of `ATTENTION`.
+      remat: whether the backward pass computes each block anew, so that only the blocks' inputs are
+        kept in memory.
     """
 
     num_layers: int
@@ -86,6 +118,8 @@ class Encoder(nn.Module):
     mlp_dim: int
     dropout_rate: float = 0.0
     dtype: Dtype = jnp.float32
+    attention: str = "auto"
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -98,10 +132,10 @@ class Encoder(nn.Module):
           [B, heads, T, T].
         """
         intermediates = {}
+        block = nn.remat(EncoderBlock, static_argnums=(2, 3)) if self.remat else EncoderBlock
+        sizes = self.num_heads, self.mlp_dim, self.dropout_rate, self.dtype, self.attention
         for i in range(self.num_layers):
-            x, weights = EncoderBlock(
-                self.num_heads, self.mlp_dim, self.dropout_rate, self.dtype, name=f"block_{i}"
-            )(x, train, return_weights)
+            x, weights = block(*sizes, name=f"block_{i}")(x, train, return_weights)
             if return_weights:
                 intermediates.setdefault("attention_weights", []).append(weights)
         return nn.LayerNorm(dtype=self.dtype, name="norm")(x), intermediates

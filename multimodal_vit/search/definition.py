@@ -134,6 +134,8 @@ def problems(config: ConfigDict) -> Iterator[str]:
             yield f"{where}: the name names a folder; use letters, digits, - and _"
         broken = list(configuration.problems(condition.experiment))
         yield from (f"{where}.experiment.{problem}" for problem in broken)
+        if condition.experiment.train.num_seeds != 1:
+            yield f"{where}.experiment has train.num_seeds; a search has num_seeds of its own"
         if condition.experiment.model.num_match_outputs == 0:
             yield f"{where}.experiment is a classifier; a search maximises true/false accuracy"
         if not condition.space:

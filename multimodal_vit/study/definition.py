@@ -44,6 +44,7 @@ def study(
     config.question = ""  # a sentence or two under the heading
     config.num_seeds = 5
     config.first_seed = 0
+    config.seeds_together = False  # train the seeds of a condition as one program
     config.conditions = ConfigDict(
         {name: _asked_all(c).to_dict() for name, c in conditions.items()}, sort_keys=False
     )
@@ -161,6 +162,11 @@ def problems(config: ConfigDict) -> Iterator[str]:
             yield f"conditions: {name!r} names a folder; use letters, digits, - and _"
         for problem in configuration.problems(experiment):
             yield f"conditions.{name}.{problem}"
+        if experiment.get("train", {}).get("num_seeds", 1) != 1:
+            yield (
+                f"conditions.{name}.train.num_seeds={experiment.train.num_seeds}: a study has "
+                "num_seeds of its own, and seeds_together to train them as one program"
+            )
     kinds = {c.model.num_match_outputs == 0 for c in config.conditions.values()}
     if len(kinds) > 1:
         yield "conditions: classifiers and true/false models cannot be in one study"

@@ -26,7 +26,8 @@ class StudyTable(LiveTable, StudyDisplay):
         self._failed: list[StudyRun] = []
         self._elsewhere: list[StudyRun] = []
         self._most_elsewhere = 0
-        self._here: StudyRun | None = None
+        self._here: tuple[StudyRun, ...] = ()  # trained as one program
+        self._own: set[StudyRun] = set()  # begun here
         self._began = time.monotonic()  # the run here
 
     def begin(self, runs: Sequence[StudyRun], flop: Mapping[str, float]) -> None:
@@ -36,14 +37,16 @@ class StudyTable(LiveTable, StudyDisplay):
         done = f", {len(self._done)} of them done already" if self._done else ""
         self.line(f"{len(runs)} runs of {len(flop)} conditions{done}.")
 
-    def starts(self, which: StudyRun) -> Display:
+    def starts(self, which: StudyRun, *others: StudyRun) -> Display:
         """Notes the run; what it returns keeps the table up to date."""
-        self._here, self._began = which, time.monotonic()
-        return self.run(f"{which.condition}, seed {which.config.seed}")
+        self._here, self._began = (which, *others), time.monotonic()
+        self._own.update(self._here)
+        seeds = ", ".join(str(run.config.seed) for run in self._here)
+        return self.run(f"{which.condition}, seed{'s' if others else ''} {seeds}")
 
     def ended(self, which: StudyRun, results: dict[str, Any]) -> None:
         """Notes the result; says it unless it was known before."""
-        known, here = which in self._done, which is self._here
+        known, here = which in self._done, which in self._own
         self._leave(which)
         self._done[which] = results
         if not known:
@@ -72,8 +75,8 @@ class StudyTable(LiveTable, StudyDisplay):
     def _leave(self, which: StudyRun) -> None:
         if which in self._elsewhere:
             self._elsewhere.remove(which)
-        if which is self._here:
-            self._here, self.doing = None, ""
+        if which in self._here:
+            self._here, self.doing = tuple(w for w in self._here if w is not which), ""
 
     def outlook(self) -> str:
         """How many runs are done, and about how long the rest takes."""
@@ -90,17 +93,16 @@ class StudyTable(LiveTable, StudyDisplay):
         """By the speed so far, in floating-point operations, of this and the other processes."""
         seconds = sum(r["train_seconds"] for r in self._done.values())
         flop = sum(r["pflop"] * 1e15 for r in self._done.values())
-        if self._here is not None:
-            flop += self.share_here * self._flop[self._here.condition]
+        flop_here = self.share_here * sum(self._flop[w.condition] for w in self._here)
+        if self._here:
+            flop += flop_here
             seconds += time.monotonic() - self._began
         if not flop:
             return None
         rate = flop / seconds
         over = {*self._done, *self._failed, *self._ended_elsewhere()}
         waiting = [w for w in self._runs if w not in over]
-        flop = sum(self._flop[w.condition] for w in waiting)
-        if self._here is not None:
-            flop -= self.share_here * self._flop[self._here.condition]
+        flop = sum(self._flop[w.condition] for w in waiting) - flop_here
         return max(flop, 0.0) / rate / (1 + self._most_elsewhere)
 
     def table(self) -> Table | None:
@@ -114,7 +116,7 @@ class StudyTable(LiveTable, StudyDisplay):
         for condition in self._flop:
             mine = [w for w in self._runs if w.condition == condition]
             results = [self._done[w] for w in mine if w in self._done]
-            running = sum(w is self._here or w in self._elsewhere for w in mine)
+            running = sum(w in self._here or w in self._elsewhere for w in mine)
             left = len(mine) - len(results) - running - sum(w in self._failed for w in mine)
             row = [condition, str(len(results)), str(running or ""), str(left or "")]
             if results:

@@ -5,6 +5,7 @@ one is never computed again, an interrupted one continues, and more seeds or con
 missing. Any number of processes may work on one study: each takes the runs that nobody holds.
 """
 
+import contextlib
 import csv
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,9 +17,8 @@ from ml_collections import ConfigDict
 
 from multimodal_vit.config import data_arguments
 from multimodal_vit.data import Splits, load_splits
-from multimodal_vit.errors import DivergedError
 from multimodal_vit.files import replacing
-from multimodal_vit.run import finished, mend, run
+from multimodal_vit.run import finished, mend, run_seeds
 from multimodal_vit.study.definition import StudyRun, runs_of
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import Display
@@ -49,8 +49,8 @@ class StudyDisplay:
     def begin(self, runs: Sequence[StudyRun], flop: Mapping[str, float]) -> None:
         """Is told all runs and, by condition, the floating-point operations of a whole run."""
 
-    def starts(self, which: StudyRun) -> Display:
-        """Is told that a run starts here; returns what shows its progress."""
+    def starts(self, which: StudyRun, *others: StudyRun) -> Display:
+        """Is told that a run starts here, with others of its condition; returns its display."""
         return Display()
 
     def ended(self, which: StudyRun, results: dict[str, Any]) -> None:
@@ -103,15 +103,19 @@ def run_all(
             flop[which.condition] = experiment.flop_per_example() * samples
     display.begin(runs, flop)
 
-    def train(which: StudyRun) -> None:
+    def train(group: Sequence[StudyRun]) -> None:
+        experiments = [experiment_of(which) for which in group]
+        folders = [which.workdir for which in group]
         try:
-            run(experiment_of(which), which.workdir, display.starts(which), should_stop)
-        except DivergedError as error:
-            which.workdir.save_failure(str(error).partition(";")[0])
+            found = run_seeds(experiments, folders, display.starts(*group), should_stop)
+            for folder, (outcome, _) in zip(folders, found, strict=True):
+                if outcome.error is not None:
+                    folder.save_failure(str(outcome.error).partition(";")[0])
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
-            which.workdir.save_failure("out of memory on the device")
+            for folder in folders:
+                folder.save_failure("out of memory on the device")
         jax.clear_caches()  # each run compiles its own programs; free this one's
 
     left, failed = runs, {}
@@ -127,7 +131,9 @@ def run_all(
                         display.elsewhere(which)
                         continue
                     if not which.workdir.is_over():  # nor has it ended elsewhere just now
-                        train(which)
+                        with contextlib.ExitStack() as stack:
+                            others = left if config.seeds_together else ()
+                            train([which, *_free_seeds(which, others, stack)])
             if (reason := which.workdir.failure()) is not None:
                 failed[str(which.workdir.path.relative_to(workdir))] = reason
                 display.failed(which, reason)
@@ -139,6 +145,17 @@ def run_all(
             time.sleep(SECONDS_BETWEEN_LOOKS)
         left = busy
     return failed
+
+
+def _free_seeds(
+    which: StudyRun, left: Sequence[StudyRun], stack: contextlib.ExitStack
+) -> Iterator[StudyRun]:
+    """Other seeds of a run's condition that are not over and that nobody holds; locks them."""
+    for other in left:
+        if other is not which and other.condition == which.condition:
+            free = not other.workdir.is_over() and stack.enter_context(other.workdir.locked())
+            if free and not other.workdir.is_over():
+                yield other
 
 
 def write_table(runs: Sequence[StudyRun], path: Path) -> None:

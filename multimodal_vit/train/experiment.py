@@ -98,6 +98,16 @@ class Experiment:
         epochs, rest = divmod(step, self.steps_per_epoch)
         return epochs * len(self.splits.train) + rest * self.config.train.batch_size
 
+    def with_seed(self, seed: int) -> "Experiment":
+        """The single run of another seed, with the same data and model."""
+        changes = {"seed": seed, "train.num_seeds": 1}
+        return dataclasses.replace(self, config=configuration.changed(self.config, changes))
+
+    @property
+    def train_key(self) -> jax.Array:
+        """What the pairs and the dropout of all training steps are drawn from."""
+        return named_key(self._key, "train")
+
     @property
     def layout(self) -> Layout:
         """How the training state and the batches lie on the mesh."""
@@ -152,8 +162,12 @@ class Experiment:
         order = sampler.epoch_order(key, len(self.splits.train), self.config.train.batch_size)
         return self.on_mesh(order)
 
-    def train_step(self) -> step_lib.TrainStep:
-        """One step, not compiled; see `make_train_step`."""
+    def train_step(self, key: jax.Array | None = None) -> step_lib.TrainStep:
+        """One step, not compiled; see `make_train_step`.
+
+        Args:
+          key: of another seed's training; by default `train_key`.
+        """
         return step_lib.make_train_step(
             self.model,
             self.optimizer,
@@ -162,13 +176,14 @@ class Experiment:
             self.layout,
             objective=self.config.train.objective,
             batch_size=self.config.train.batch_size,
-            key=named_key(self._key, "train"),
+            key=self.train_key if key is None else key,
+            accumulate_steps=self.config.train.accumulate_steps,
         )
 
     def batch(self, step: int) -> sampler.Batch:
         """The batch of a training step, in host memory."""
         draw: Callable[..., sampler.Batch] = jax.jit(step_lib.draw_batch, static_argnums=(4, 5))
-        order, key = self.epoch_order(step // self.steps_per_epoch), named_key(self._key, "train")
+        order, key = self.epoch_order(step // self.steps_per_epoch), self.train_key
         size = self.config.train.batch_size
         return distributed.to_host(draw(key, step, self.train_data(), order, self.task, size))
 
@@ -184,13 +199,29 @@ class Experiment:
     def flop_per_example(self) -> float:
         """Floating-point operations of one training step, divided by its batch size.
 
-        XLA's own count for the step before optimisation: forward, backward, optimizer and sampler.
+        XLA's own count for the step before optimisation: forward, backward, optimizer and sampler;
+        what rematerialisation computes twice counts once.
         """
+        if (plain := self.countable()) is not self:
+            return plain.flop_per_example()
         order = jax.ShapeDtypeStruct(
             (self.steps_per_epoch * self.config.train.batch_size,), "int32"
         )
         lowered = jax.jit(self.train_step()).lower(self.abstract_state(), self.train_data(), order)
         return lowered.cost_analysis()["flops"] / self.config.train.batch_size
+
+    def countable(self) -> "Experiment":
+        """The same computation as XLA can count it: it sees neither in loops nor in cuDNN."""
+        settings = {
+            "model.attention": "products",
+            "model.remat": False,
+            "train.accumulate_steps": 1,
+        }
+        now = configuration.fields(self.config)
+        if all(now[field] == value for field, value in settings.items()):
+            return self
+        config = configuration.changed(self.config, settings)
+        return dataclasses.replace(self, config=config, model=build_model(config.model, self.task))
 
     def predictor(self, suites: Mapping[str, Suite] | None = None) -> "Predictor":
         """What predicts a whole part of the data; see `Predictor`."""

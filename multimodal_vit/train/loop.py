@@ -1,15 +1,18 @@
 """The training loop: dispatch steps, log, validate, checkpoint, stop.
 
+It trains one run, or several seeds as one program (`seeds`).
+
 The host only counts and writes. While it reads the metrics of one stretch of steps, the device
 already runs the next. How many steps a dispatch holds depends on how long a step takes; what is
 computed and written does not.
 """
 
+import contextlib
 import dataclasses
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +22,13 @@ import numpy as np
 from multimodal_vit import distributed, evaluate
 from multimodal_vit.errors import DivergedError
 from multimodal_vit.files import replacing
-from multimodal_vit.suites import choose_suites
+from multimodal_vit.suites import Suite, choose_suites
 from multimodal_vit.train.checkpoint import Checkpoints
-from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.train.experiment import Experiment, Predictor
 from multimodal_vit.train.progress import Display, duration, end_time
 from multimodal_vit.train.resume import Progress, resume
-from multimodal_vit.train.step import (
-    MOST_SKIPPED_IN_A_ROW,
-    TrainState,
-    make_train_steps,
-    mean_metrics,
-)
+from multimodal_vit.train.seeds import program
+from multimodal_vit.train.step import MOST_SKIPPED_IN_A_ROW, TrainState, mean_metrics
 from multimodal_vit.train.writer import MetricWriter
 
 SECONDS_PER_DISPATCH = 1.0  # so that a signal or a person need not wait long
@@ -47,11 +46,13 @@ class Outcome:
       finished: False where it was asked to stop before; starting again continues.
       step: the updates made in all.
       progress: the loop's own record.
+      error: why it cannot be finished, where it diverged.
     """
 
     finished: bool
     step: int
     progress: Progress
+    error: DivergedError | None = None
 
 
 def train(
@@ -81,21 +82,68 @@ def train(
         is not finite.
       UserError: no checkpoint is good, or it was trained on other data; or the disk is full.
     """
+    (outcome,) = train_seeds(
+        [experiment], [workdir], display, should_stop, on_validation, slow_hint
+    )
+    if outcome.error is not None:
+        raise outcome.error
+    return outcome
+
+
+def train_seeds(
+    experiments: Sequence[Experiment],
+    workdirs: Sequence[Path],
+    display: Display | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_validation: Callable[[int, dict[str, Any]], None] = lambda step, values: None,
+    slow_hint: str = "",
+) -> list[Outcome]:
+    """Trains runs that differ in their seed alone as one program; each as `train` would alone.
+
+    Each has its own folder, logs, validations, early stopping and checkpoints. One that is over
+    stays as it is while the others go on; those that are behind, after a kill, catch up first.
+
+    Args:
+      experiments: see `Experiment.with_seed`.
+      workdirs: of each.
+      display: see `train`, as are the others.
+      should_stop: asked between dispatches.
+      on_validation: told of every run's validations.
+      slow_hint: said once.
+
+    Returns:
+      How each ended; one that diverged does not end the others.
+
+    Raises:
+      UserError: as `train`.
+    """
     display = display or Display()
-    checkpoints = Checkpoints(workdir / "checkpoints")
-    try:
-        state, progress, rows = resume(experiment, checkpoints, workdir, display.line)
-        step = int(state.step)
-        with MetricWriter(workdir, step, rows, display.line) as writer, display:
-            display.begin(experiment.total_steps, experiment.config.train.batch_size, step)
-            loop = _Loop(experiment, checkpoints, writer, display, progress, slow_hint, workdir)
-            loop.on_validation = on_validation
-            if not checkpoints.steps():  # from now on a run without any has lost them
-                loop.save(step, state)
-                checkpoints.wait()
-            return loop.run(state, step, should_stop)
-    finally:
-        checkpoints.close()
+    with contextlib.ExitStack() as stack:
+        runs, states = [], []
+        for experiment, workdir in zip(experiments, workdirs, strict=True):
+            name = f"seed {experiment.config.seed}: " if len(experiments) > 1 else ""
+            checkpoints = Checkpoints(workdir / "checkpoints")
+            stack.callback(checkpoints.close)
+
+            def say(text: str, name: str = name) -> None:
+                display.line(name + text)
+
+            state, progress, rows = resume(experiment, checkpoints, workdir, say)
+            step = int(state.step)
+            writer = stack.enter_context(MetricWriter(workdir, step, rows, say))
+            run = _Run(experiment, checkpoints, writer, say, progress, workdir, step)
+            run.on_validation = on_validation
+            runs.append(run)
+            states.append(state)
+        stack.enter_context(display)
+        batch_size = experiments[0].config.train.batch_size * len(runs)
+        display.begin(experiments[0].total_steps, batch_size, min(run.step for run in runs))
+        loop = _Loop(runs, display, slow_hint)
+        for run, state in zip(runs, states, strict=True):
+            if not run.checkpoints.steps():  # from now on a run without any has lost them
+                run.save(state)
+                run.checkpoints.wait()
+        return loop.run(states, should_stop)
 
 
 _WAY_OUT = (
@@ -105,63 +153,59 @@ _WAY_OUT = (
 
 
 class _Loop:
-    """The state of one call of `train`."""
+    """The steps of one call of `train_seeds`: what its runs have in common."""
 
-    def __init__(
-        self,
-        experiment: Experiment,
-        checkpoints: Checkpoints,
-        writer: MetricWriter,
-        display: Display,
-        progress: Progress,
-        slow_hint: str,
-        workdir: Path,
-    ) -> None:
-        self.experiment = experiment
-        self.settings = experiment.config.train
-        self.checkpoints = checkpoints
-        self.writer = writer
+    def __init__(self, runs: Sequence["_Run"], display: Display, slow_hint: str) -> None:
+        self.runs = runs
+        self.experiment = runs[0].experiment
+        self.settings = self.experiment.config.train
         self.display = display
-        self.progress = progress
         self.slow_hint = slow_hint
-        self.workdir = workdir
-        self.on_validation: Callable[[int, dict[str, Any]], None] = lambda step, values: None
-        names = experiment.config.evaluation.suites_in_training
-        self.suites = choose_suites(names, experiment.task)
-        self.predict = experiment.predictor(self.suites)
-        self.train_steps = make_train_steps(experiment.train_step())
-        self.seconds_before = progress.train_seconds
-        self.began = self.timed_until = time.monotonic()
-        self.timed_step: int | None = None  # of the last dispatch that was seen to end
-        self.compile_seconds = self.timed_seconds = 0.0
+        names = self.experiment.config.evaluation.suites_in_training
+        suites = choose_suites(names, self.experiment.task)
+        predict = self.experiment.predictor(suites)
+        for run in runs:
+            run.suites, run.predict = suites, predict
+        self.program = program([run.experiment for run in runs])
+        self.counted_until = self.timed_until = time.monotonic()
+        self.compile_seconds: float | None = None
+        self.timed_seconds = 0.0
         self.said_when_it_ends = False
         self.seconds_per_step: float | None = None
         self.slowest = 0.0  # process's seconds per step, once known
         self.wishes = np.zeros(3)  # to stop, to save, seconds per step: of all processes
-        self.saved_at = self.began
-        self.warned: set[str] = set()
-        # Dispatches that the device may still be computing: the step each ends at, a token that is
-        # ready when it has ended, and the metric sums where a log line is due.
-        self.in_flight: deque[tuple[int, jax.Array, dict[str, jax.Array] | None]] = deque()
+        self.saved_at = self.timed_until
+        # Dispatches that the device may still be computing: the step each ends at, the number of
+        # steps, the runs that make them, tokens that are ready when it has ended, and the metric
+        # sums where a log line is due.
+        self.in_flight: deque[tuple[int, int, list[_Run], jax.Array, Any]] = deque()
         self._show_best()
 
-    def run(self, state: TrainState, step: int, should_stop: Callable[[], bool]) -> Outcome:
-        experiment, settings = self.experiment, self.settings
+    def run(self, states: list[TrainState], should_stop: Callable[[], bool]) -> list[Outcome]:
+        experiment, settings, program = self.experiment, self.settings, self.program
         data = experiment.train_data()
+        state = program.join(states)
+        states.clear()  # the program consumes them
         order, order_epoch = None, None
-        while step < experiment.total_steps and not self._patience_is_over():
+        while going := [run for run in self.runs if not run.is_over()]:
+            step = min(run.step for run in going)
+            active = [run for run in going if run.step == step]
+            ahead = min((run.step for run in going if run.step > step), default=math.inf)
+            moves = [run in active for run in self.runs]
             epoch = step // experiment.steps_per_epoch
             if order_epoch != epoch:
-                order, order_epoch = experiment.epoch_order(epoch), epoch
+                order, order_epoch = program.epoch_order(epoch), epoch
             epoch_end = (epoch + 1) * experiment.steps_per_epoch
             next_log = (step // settings.log_every_steps + 1) * settings.log_every_steps
-            num_steps = min(self._steps_per_dispatch(), next_log - step, epoch_end - step)
-            state, token = self.train_steps(state, data, order, num_steps)
+            num_steps = min(self._steps_per_dispatch(), min(next_log, epoch_end, ahead) - step)
+            state, token = program.steps(state, data, order, num_steps, moves)
             step += num_steps
+            for run in active:
+                run.step = step
             closing = None
             if step == next_log or step == experiment.total_steps:
-                closing, state = state.sums, state.replace(sums=experiment.zero_sums())
-            self.in_flight.append((step, token, closing))
+                closing, state = program.take_sums(state, moves)
+            self.in_flight.append((step, num_steps, active, token, closing))
             # One dispatch waits while one runs; until the speed is known, none waits.
             self._see_off(leave=0 if self.seconds_per_step is None else 1)
             validating = step == epoch_end and (
@@ -170,21 +214,28 @@ class _Loop:
             stopping, saving = self._agree(should_stop())
             if validating or stopping or saving:
                 self._see_off(leave=0)
-                if validating:
-                    self._validate(state, step)
-                else:
-                    self.save(step, state)
-                self.timed_until = time.monotonic()
+                self._count_time(going)
+                for i, run in enumerate(self.runs):
+                    if run in going and run.error is None:
+                        if validating and run in active:
+                            self._try(run, run.validate, program.of(state, i))
+                            self._count_time(going)
+                        else:
+                            run.save(program.of(state, i))
+                self._show_best()
+                self.saved_at = self.timed_until = time.monotonic()
+                self.wishes = np.array([0, 0, self.slowest])  # older ones to save are fulfilled
             if stopping:
                 break
-        if self._patience_is_over():
-            self.display.line(
-                f"Stopped after {self.progress.validations_without_gain} validations without a "
-                f"lower loss, at step {step}."
-            )
-        self._progress_now()
-        finished = step >= experiment.total_steps or self._patience_is_over()
-        return Outcome(finished, step, self.progress)
+        self._see_off(leave=0)
+        return [run.outcome() for run in self.runs]
+
+    def _try(self, run: "_Run", what: Callable[..., None], *arguments: Any) -> None:
+        """Does what may end a run, but not the others."""
+        try:
+            what(*arguments)
+        except DivergedError as error:
+            run.error = error
 
     def _agree(self, stop: bool) -> tuple[bool, bool]:
         """Whether to stop and whether to save; the same in all processes.
@@ -204,45 +255,114 @@ class _Loop:
     def _see_off(self, leave: int) -> None:
         """Waits until no more than `leave` dispatches are in flight; times, logs, shows."""
         while len(self.in_flight) > leave:
-            step, token, sums = self.in_flight.popleft()
-            reached, skipped_in_a_row = jax.device_get(token)
-            if skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
-                self._give_up(int(reached))
+            step, num_steps, active, tokens, sums = self.in_flight.popleft()
+            tokens, sums = jax.device_get((tokens, sums))
             now = time.monotonic()
             seconds, self.timed_until = now - self.timed_until, now
-            if self.timed_step is None:  # the first one compiles
+            if self.compile_seconds is None:  # the first one compiles
                 self.compile_seconds = seconds
             else:
-                num_steps = step - self.timed_step
-                self.progress.step_seconds += seconds
-                self.progress.timed_steps += num_steps
                 self.seconds_per_step = seconds / num_steps
                 self.timed_seconds += seconds
                 if not self.said_when_it_ends and self.timed_seconds >= SECONDS_BEFORE_FORECAST:
                     self._say_when_it_ends(step)
-            self.timed_step = step
-            loss = None
-            if sums is not None:
-                values = mean_metrics(jax.device_get(sums))
-                self.writer.write("train", step, self.experiment.samples_seen(step), values)
-                loss = values["loss"]
-                self._look_at(step, values)
+            losses = []
+            for i, run in enumerate(self.runs):
+                if run not in active or run.error is not None:
+                    continue
+                if self.seconds_per_step is not None:
+                    run.progress.step_seconds += seconds / len(active)
+                    run.progress.timed_steps += num_steps
+                token, own = self.program.of((tokens, sums), i)
+                self._try(run, run.log, step, token, own)
+                losses.append(run.last_loss)
             if self.seconds_per_step is not None:
+                known = [loss for loss in losses if loss is not None]
+                loss = sum(known) / len(known) if sums is not None and known else None
                 self.display.update(step, loss, self.seconds_per_step)
+
+    def _count_time(self, going: Sequence["_Run"]) -> None:
+        """Adds the time since the last call to the runs it was spent on, to each its share."""
+        now = time.monotonic()
+        for run in going:
+            run.progress.train_seconds += (now - self.counted_until) / len(going)
+        self.counted_until = now
 
     def _say_when_it_ends(self, step: int) -> None:
         self.said_when_it_ends = True
         left = (self.experiment.total_steps - step) * self.seconds_per_step
+        rate = len(self.runs) * self.settings.batch_size / self.seconds_per_step
         self.display.line(
             f"First step {self.compile_seconds:.0f} s (compilation), then "
-            f"{self.settings.batch_size / self.seconds_per_step:,.0f} examples/s: about "
+            f"{rate:,.0f} examples/s: about "
             f"{duration(left)} for {self.experiment.total_steps} steps, until {end_time(left)}, "
             "unless it stops early."
         )
         if self.slow_hint and left > SLOW_RUN_SECONDS and jax.default_backend() == "cpu":
             self.display.line(self.slow_hint)
 
-    def _validate(self, state: TrainState, step: int) -> None:
+    def _show_best(self) -> None:
+        known = [run.progress for run in self.runs if run.progress.best_step]
+        if len(self.runs) > 1 and known:
+            losses = " ".join(f"{progress.best_loss:.4f}" for progress in known)
+            self.display.best = f"best validation losses {losses}"
+        elif known:
+            self.display.best = (
+                f"best validation loss {known[0].best_loss:.4f} at step {known[0].best_step}"
+            )
+
+
+class _Run:
+    """One run of a call of `train_seeds`: its logs, validations, checkpoints and early stopping."""
+
+    predict: Predictor
+    suites: dict[str, Suite]
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        checkpoints: Checkpoints,
+        writer: MetricWriter,
+        say: Callable[[str], None],
+        progress: Progress,
+        workdir: Path,
+        step: int,
+    ) -> None:
+        self.experiment = experiment
+        self.settings = experiment.config.train
+        self.checkpoints = checkpoints
+        self.writer = writer
+        self.say = say
+        self.progress = progress
+        self.workdir = workdir
+        self.step = step  # that the dispatches so far lead to
+        self.on_validation: Callable[[int, dict[str, Any]], None] = lambda step, values: None
+        self.error: DivergedError | None = None
+        self.last_loss: float | None = None
+        self.warned: set[str] = set()
+
+    def is_over(self) -> bool:
+        finished = self.step >= self.experiment.total_steps or self._patience_is_over()
+        return finished or self.error is not None
+
+    def outcome(self) -> Outcome:
+        finished = self.is_over() and self.error is None
+        return Outcome(finished, self.step, self.progress, self.error)
+
+    def log(self, step: int, token: jax.Array, sums: dict[str, jax.Array] | None) -> None:
+        """Looks at how a dispatch ended, and writes the log line that is due."""
+        reached, skipped_in_a_row = token
+        if skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
+            self._give_up(int(reached))
+        if sums is not None:
+            values = mean_metrics(sums)
+            self.writer.write("train", step, self.experiment.samples_seen(step), values)
+            self.last_loss = values["loss"]
+            self._look_at(step, values)
+
+    def validate(self, state: TrainState) -> None:
+        """Measures the validation loss, notes whether it is the best, and saves a checkpoint."""
+        step = self.step
         values = evaluate.metrics(self.predict(state.variables, "validation"))
         self._check_finite(values["loss"], f"validation loss at step {step}")
         for name, suite in self.suites.items():
@@ -256,27 +376,30 @@ class _Loop:
             self.progress.validations_without_gain = 0
         else:
             self.progress.validations_without_gain += 1
-        self.save(step, state, values["loss"])
+        self.save(state, values["loss"])
         self._warn_of_chance(step, values)
-        self._show_best()
         self.on_validation(step, values)
-        self.display.line(
+        self.say(
             f"{samples:>9,} samples: validation loss {values['loss']:.4f}"
             f"{' (best)' if gained else ''}, {evaluate.in_words(values)}"
         )
+        if self._patience_is_over():
+            self.say(
+                f"Stopped after {self.progress.validations_without_gain} validations without a "
+                f"lower loss, at step {step}."
+            )
 
-    def save(self, step: int, state: TrainState, loss: float | None = None) -> None:
+    def save(self, state: TrainState, loss: float | None = None) -> None:
         """Begins to save a checkpoint; the metrics of all its steps are written already."""
         beside = {"rows": list(self.writer.rows), "config": self.experiment.config.to_dict()}
-        self.checkpoints.save(step, state, self._progress_now() | beside, loss)
-        self.saved_at = time.monotonic()
-        self.wishes = np.array([0, 0, self.slowest])  # older ones to save are fulfilled
+        progress = dataclasses.asdict(self.progress)
+        self.checkpoints.save(self.step, state, progress | beside, loss)
 
     def _look_at(self, step: int, values: dict[str, Any]) -> None:
         """Says what is suspicious in a log line."""
         if values["skipped_steps"]:
             self.progress.skipped_steps += values["skipped_steps"]
-            self.display.line(
+            self.say(
                 f"Up to step {step}, {self.progress.skipped_steps} steps were skipped: their loss "
                 "or gradient was not finite."
             )
@@ -303,7 +426,7 @@ class _Loop:
     def _warn(self, what: str, text: str) -> None:
         if what not in self.warned:
             self.warned.add(what)
-            self.display.line(f"Warning: {text}")
+            self.say(f"Warning: {text}")
 
     def _give_up(self, step: int) -> None:
         """Saves the batch of the last step and stops."""
@@ -332,17 +455,6 @@ class _Loop:
         best = self.progress.best_step
         return f"the best checkpoint, of step {best}, is kept" if best else "no validation yet"
 
-    def _show_best(self) -> None:
-        if self.progress.best_step:
-            self.display.best = (
-                f"best validation loss {self.progress.best_loss:.4f} at step "
-                f"{self.progress.best_step}"
-            )
-
     def _patience_is_over(self) -> bool:
         patience = self.settings.patience
         return 0 < patience <= self.progress.validations_without_gain
-
-    def _progress_now(self) -> dict[str, Any]:
-        self.progress.train_seconds = self.seconds_before + time.monotonic() - self.began
-        return dataclasses.asdict(self.progress)

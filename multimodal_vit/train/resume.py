@@ -27,6 +27,7 @@ class Progress:
       best_step: the step at which it was reached.
       validations_without_gain: since then.
       train_seconds: wall time in the loop, compilation and validation included, over all starts.
+        Of seeds trained together each has its share, so that their sum is the wall time.
       step_seconds: the part of it spent on steps, without the first of each start (compilation).
       timed_steps: the steps of that part.
       skipped_steps: whose loss, gradient or update was not finite, up to the last log line.

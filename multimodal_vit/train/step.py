@@ -123,7 +123,8 @@ def loss_and_sums(
 ) -> tuple[jax.Array, tuple[dict[str, jax.Array], dict[str, Any]]]:
     """The weighted mean loss of a batch; its metric sums, and the statistics after it.
 
-    Where the sum of the weights is known, devices that share the batch need not add it up first.
+    Where the sum of the weights is known, devices that share the batch need not add it up first; of
+    a part of a batch, with the weight of the whole one, it is its share of that mean.
     """
     (logits, intermediates), statistics = model.apply(
         {"params": params} | statistics,
@@ -134,8 +135,42 @@ def loss_and_sums(
     )
     loss = OBJECTIVES[objective](logits, intermediates, batch)  # (B,)
     sums = metric_sums(loss, logits, batch)
-    total_weight = jnp.sum(batch.weight) if total_weight is None else total_weight
+    if total_weight is None:
+        total_weight = jnp.sum(batch.weight)
     return jnp.sum(loss * batch.weight) / total_weight, (sums, statistics)
+
+
+def accumulated_gradient(
+    params: Any,
+    statistics: dict[str, Any],
+    model: nn.Module,
+    objective: str,
+    batch: Batch,
+    dropout_key: jax.Array,
+    total_weight: jax.Array,
+    num_parts: int,
+) -> tuple[Any, tuple[dict[str, jax.Array], dict[str, Any]]]:
+    """The gradient of `loss_and_sums`, part by part of the batch, so that less memory is needed.
+
+    It is the whole batch's but for rounding, and for what a model draws or averages over a batch:
+    dropout has its own key in each part, and batch normalisation sees one part after the other.
+    """
+    # Every num_parts-th row: where devices share the batch, each has its share of every part.
+    parts = jax.tree.map(
+        lambda x: x.reshape(-1, num_parts, *x.shape[1:]).swapaxes(0, 1), batch
+    )  # each (num_parts, B / num_parts, …)
+
+    def add(carry: tuple[Any, Any], part: tuple[jax.Array, Batch]) -> tuple[Any, Any]:
+        gradient, statistics = carry
+        key = jax.random.fold_in(dropout_key, part[0])
+        more, (sums, statistics) = jax.grad(loss_and_sums, has_aux=True)(
+            params, statistics, model, objective, part[1], key, total_weight
+        )
+        return (jax.tree.map(jnp.add, gradient, more), statistics), sums
+
+    start = jax.tree.map(jnp.zeros_like, params), statistics
+    (gradient, statistics), sums = jax.lax.scan(add, start, (jnp.arange(num_parts), parts))
+    return gradient, (jax.tree.map(lambda x: x.sum(axis=0), sums), statistics)
 
 
 def draw_batch(
@@ -179,6 +214,7 @@ def make_train_step(
     objective: str,
     batch_size: int,
     key: jax.Array,
+    accumulate_steps: int = 1,
 ) -> TrainStep:
     """Builds one training step over a mesh.
 
@@ -206,15 +242,12 @@ def make_train_step(
         if layout.gathers:
             params = jax.lax.with_sharding_constraint(params, NamedSharding(mesh, P()))
         dropout_key = jax.random.fold_in(named_key(key, "dropout"), state.step)
-        gradient, (sums, statistics) = jax.grad(loss_and_sums, has_aux=True)(
-            params,
-            state.statistics,
-            model,
-            objective,
-            batch,
-            dropout_key,
-            total_weight(state.step, len(data.labels), batch_size),
-        )
+        weight = total_weight(state.step, len(data.labels), batch_size)
+        inputs = params, state.statistics, model, objective, batch, dropout_key, weight
+        if accumulate_steps > 1:
+            gradient, (sums, statistics) = accumulated_gradient(*inputs, accumulate_steps)
+        else:
+            gradient, (sums, statistics) = jax.grad(loss_and_sums, has_aux=True)(*inputs)
         gradient = lies({"params": gradient})["params"]
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         one, zero = jnp.float32(1), jnp.float32(0)
@@ -240,6 +273,23 @@ def make_train_step(
     return train_step
 
 
+def many_steps(
+    train_step: TrainStep,
+    state: TrainState,
+    data: TrainData,
+    order: jax.Array,
+    num_steps: jax.Array,
+) -> tuple[TrainState, jax.Array]:
+    """The steps of `make_train_steps`, not compiled."""
+    end = state.step + num_steps
+    state = jax.lax.while_loop(
+        lambda state: (state.step < end) & (state.skipped_in_a_row < MOST_SKIPPED_IN_A_ROW),
+        lambda state: train_step(state, data, order),
+        state,
+    )
+    return state, jnp.stack([state.step, state.skipped_in_a_row])
+
+
 def make_train_steps(
     train_step: TrainStep,
 ) -> Callable[[TrainState, TrainData, jax.Array, int], tuple[TrainState, jax.Array]]:
@@ -255,12 +305,6 @@ def make_train_steps(
     def train_steps(
         state: TrainState, data: TrainData, order: jax.Array, num_steps: jax.Array
     ) -> tuple[TrainState, jax.Array]:
-        end = state.step + num_steps
-        state = jax.lax.while_loop(
-            lambda state: (state.step < end) & (state.skipped_in_a_row < MOST_SKIPPED_IN_A_ROW),
-            lambda state: train_step(state, data, order),
-            state,
-        )
-        return state, jnp.stack([state.step, state.skipped_in_a_row])
+        return many_steps(train_step, state, data, order, num_steps)
 
     return jax.jit(train_steps, donate_argnums=0)

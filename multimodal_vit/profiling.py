@@ -1,0 +1,293 @@
+"""Where the time and the memory of training go: what `--mode=profile` measures.
+
+The program that is measured is the one that trains: many steps in one dispatch, sampling inside,
+all seeds of `train.num_seeds`. Times are of whole dispatches, the median of several.
+"""
+
+import dataclasses
+import math
+import resource
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+from multimodal_vit.sampler import Batch
+from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.train.seeds import program
+from multimodal_vit.train.step import TrainData, draw_batch, loss_and_sums
+
+SECONDS_PER_REPEAT = 0.5
+REPEATS = 7
+TRACED_STEPS = 5
+CEILING_SIDE = 2048  # of the square matrices whose product measures what a device can do
+
+# Dense bfloat16 FLOP/s of one device, from data sheets, by how its name in JAX begins.
+PEAKS = {
+    "NVIDIA H200": 989e12,
+    "NVIDIA H100 PCIe": 756e12,
+    "NVIDIA H100": 989e12,
+    "NVIDIA A100": 312e12,
+    "TPU v4": 275e12,
+    "TPU v5 lite": 197e12,
+    "TPU v5": 459e12,
+    "TPU v6 lite": 918e12,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """What was measured of a configuration's training. Times are in seconds, memory in bytes.
+
+    Attributes:
+      name: of the configuration.
+      devices: number, kind and platform.
+      num_seeds: trained as one program.
+      batch_size: of a step of one seed.
+      step_seconds: median of a step of all seeds.
+      examples_per_second: of all seeds.
+      sampler_seconds: median of drawing a step's batches alone.
+      sampler_share: its part of a step.
+      compile_seconds: of tracing, lowering and compiling, without any cache.
+      flop_per_example: XLA's count of a whole step: also sampler and optimizer.
+      model_flop_per_example: XLA's count of the gradient of the loss alone.
+      formula_flop_per_example: see `formula_flop`.
+      peak_flop_per_second: of all devices.
+      peak_source: where that is from.
+      share_of_peak: of it, by the formula's count.
+      program_bytes: what the program needs on one device by XLA's plan: arguments, results and
+        temporary arrays.
+      peak_bytes: the most that was in use on a device, or on the CPU by the process.
+      traces: the folder of the traces.
+    """
+
+    name: str
+    devices: str
+    num_seeds: int
+    batch_size: int
+    step_seconds: float
+    examples_per_second: float
+    sampler_seconds: float
+    sampler_share: float
+    compile_seconds: float
+    flop_per_example: float
+    model_flop_per_example: float
+    formula_flop_per_example: float
+    peak_flop_per_second: float
+    peak_source: str
+    share_of_peak: float
+    program_bytes: int
+    peak_bytes: int
+    traces: str
+
+
+def profile(experiment: Experiment, traces: Path) -> Profile:
+    """Compiles an experiment's training, runs some steps and measures them; trains nothing.
+
+    Args:
+      experiment: whose configuration names the seeds.
+      traces: a folder that receives a trace, for TensorBoard (`plugins/profile/…`) and as
+        `perfetto_trace.json.gz`.
+    """
+    config = experiment.config
+    cached = jax.config.jax_enable_compilation_cache
+    jax.config.update("jax_enable_compilation_cache", False)  # the time of a compilation is asked
+    try:
+        timed = _Timed(experiment)
+    finally:
+        jax.config.update("jax_enable_compilation_cache", cached)
+    step, sampling = _seconds_per_step(timed.train), _seconds_per_step(timed.sample)
+    with jax.profiler.trace(str(traces), create_perfetto_trace=True):
+        timed.train(TRACED_STEPS)
+    examples = config.train.num_seeds * config.train.batch_size
+    formula = formula_flop(experiment)
+    peak, source = peak_flop(experiment)
+    first = experiment.mesh.devices.flat[0]
+    return Profile(
+        name=config.name,
+        devices=f"{experiment.mesh.size} × {first.device_kind} ({first.platform})",
+        num_seeds=config.train.num_seeds,
+        batch_size=config.train.batch_size,
+        step_seconds=step,
+        examples_per_second=examples / step,
+        sampler_seconds=sampling,
+        sampler_share=sampling / step,
+        compile_seconds=timed.compile_seconds,
+        flop_per_example=experiment.flop_per_example(),
+        model_flop_per_example=model_flop(experiment),
+        formula_flop_per_example=formula,
+        peak_flop_per_second=peak,
+        peak_source=source,
+        share_of_peak=formula * examples / step / peak,
+        program_bytes=timed.program_bytes,
+        peak_bytes=_peak_bytes(first),
+        traces=str(traces),
+    )
+
+
+class _Timed:
+    """The compiled programs, and calls of them that return their seconds."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        config = experiment.config
+        seeds = range(config.seed, config.seed + config.train.num_seeds)
+        runs = [experiment.with_seed(seed) for seed in seeds]
+        self._program = program(runs)
+        self._data, self._order = experiment.train_data(), self._program.epoch_order(0)
+        self._state = self._program.join([run.init_state() for run in runs])
+        self._active = [True] * len(runs)
+        began = time.monotonic()
+        count = self._program.count(1, self._active)
+        compiled = self._program.train_steps.lower(
+            self._state, self._data, self._order, count
+        ).compile()
+        self.compile_seconds = time.monotonic() - began
+        self._train_steps = compiled
+        plan = compiled.memory_analysis()
+        self.program_bytes = (
+            plan.argument_size_in_bytes
+            + plan.output_size_in_bytes
+            + plan.temp_size_in_bytes
+            - plan.alias_size_in_bytes
+        )
+        self._sample = jax.jit(_sampler(runs))
+        self.train(1), self.sample(1)
+
+    def train(self, num_steps: int) -> float:
+        """Makes steps of all seeds."""
+        began = time.monotonic()
+        count = self._program.count(num_steps, self._active)
+        self._state, token = self._train_steps(self._state, self._data, self._order, count)
+        jax.block_until_ready(token)
+        return time.monotonic() - began
+
+    def sample(self, num_steps: int) -> float:
+        """Draws the batches of as many steps, and nothing else."""
+        began = time.monotonic()
+        jax.block_until_ready(self._sample(self._data, self._order, num_steps))
+        return time.monotonic() - began
+
+
+def _seconds_per_step(call: Callable[[int], float]) -> float:
+    """The median over dispatches of about equal length, so that other load falls on all alike."""
+    num_steps = max(1, math.ceil(SECONDS_PER_REPEAT / call(1)))
+    return statistics.median(call(num_steps) for _ in range(REPEATS)) / num_steps
+
+
+def _sampler(runs: list[Experiment]) -> Callable[[TrainData, jax.Array, jax.Array], Batch]:
+    """Draws batches in a loop as training does; the last one is the result."""
+    first, size = runs[0], runs[0].config.train.batch_size
+
+    def sample(data: TrainData, order: jax.Array, num_steps: jax.Array) -> Batch:
+        keys = jnp.stack([run.train_key for run in runs])
+        orders = order.reshape(len(runs), -1)
+
+        def draw(step: jax.Array) -> Batch:
+            return jax.vmap(
+                lambda key, order: draw_batch(key, step, data, order, first.task, size)
+            )(keys, orders)
+
+        return jax.lax.fori_loop(1, num_steps, lambda step, _: draw(step), draw(jnp.int32(0)))
+
+    return sample
+
+
+def model_flop(experiment: Experiment) -> float:
+    """FLOP of the gradient of the loss for one example, as XLA counts them before it optimises.
+
+    Every elementwise operation counts too, and what runs in a loop counts once.
+    """
+    forward, arguments = _forward(experiment)
+    lowered = jax.jit(jax.grad(forward)).lower(*arguments)
+    return lowered.cost_analysis()["flops"] / experiment.config.train.batch_size
+
+
+def formula_flop(experiment: Experiment) -> float:
+    """FLOP of one training example by the formula 3 · Σ 2·M·N·K.
+
+    The sum is over the matrix products [M, K] × [K, N] of the forward pass, convolutions among them
+    (M positions, N channels, K weights of one). The backward pass has two products of the same size
+    for each. Nothing else is counted.
+    """
+    forward, arguments = _forward(experiment)
+    jaxpr = jax.make_jaxpr(forward)(*arguments)
+    return 3 * product_flop(jaxpr.jaxpr) / experiment.config.train.batch_size
+
+
+def _forward(experiment: Experiment) -> tuple[Callable[..., jax.Array], tuple[Any, ...]]:
+    """The loss of a batch, and the shapes that it takes."""
+    plain = experiment.countable()
+    config, key = plain.config.train, plain.train_key
+    order = jax.ShapeDtypeStruct((plain.steps_per_epoch * config.batch_size,), jnp.int32)
+    batch = jax.eval_shape(
+        lambda data, order: draw_batch(key, 0, data, order, plain.task, config.batch_size),
+        plain.train_data(),
+        order,
+    )
+    state = plain.abstract_state()
+
+    def forward(params: Any, statistics: Any, batch: Batch) -> jax.Array:
+        return loss_and_sums(params, statistics, plain.model, config.objective, batch, key)[0]
+
+    return forward, (state.params, state.statistics, batch)
+
+
+def product_flop(jaxpr: Jaxpr) -> float:
+    """Σ 2·M·N·K of the matrix products and convolutions in a traced function."""
+    flop = 0.0
+    for eqn in jaxpr.eqns:
+        shapes = [var.aval.shape for var in eqn.invars if hasattr(var.aval, "shape")]
+        size = math.prod(eqn.outvars[0].aval.shape)
+        if eqn.primitive.name == "dot_general":
+            (contracted, _), _ = eqn.params["dimension_numbers"]
+            flop += 2 * size * math.prod(shapes[0][i] for i in contracted)
+        elif eqn.primitive.name == "conv_general_dilated":
+            features = eqn.params["dimension_numbers"].rhs_spec[0]
+            flop += 2 * size * math.prod(shapes[1]) / shapes[1][features]
+        else:
+            times = eqn.params.get("length", 1) if eqn.primitive.name == "scan" else 1
+            flop += times * sum(product_flop(inner) for inner in _inner(eqn.params))
+    return flop
+
+
+def _inner(params: dict[str, Any]) -> Iterator[Jaxpr]:
+    for value in params.values():
+        for part in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(part, (Jaxpr, ClosedJaxpr)):
+                yield part.jaxpr if isinstance(part, ClosedJaxpr) else part
+
+
+def peak_flop(experiment: Experiment) -> tuple[float, str]:
+    """The most FLOP/s that the devices can reach, and where that number is from."""
+    device, dtype = experiment.mesh.devices.flat[0], jnp.dtype(experiment.config.model.dtype)
+    if dtype == jnp.bfloat16:
+        for name, peak in PEAKS.items():
+            if device.device_kind.startswith(name):
+                return peak * experiment.mesh.size, f"data sheet of {name}, bfloat16"
+    # The virtual devices of a CPU share its cores.
+    count = 1 if device.platform == "cpu" else experiment.mesh.size
+    found = f"measured: products of {CEILING_SIDE}×{CEILING_SIDE} matrices, {dtype.name}"
+    return count * _matmul_ceiling(dtype, device), found
+
+
+def _matmul_ceiling(dtype: jnp.dtype, device: jax.Device) -> float:
+    x = jax.device_put(jnp.ones((CEILING_SIDE, CEILING_SIDE), dtype), device)
+    product = jax.jit(jnp.matmul)
+    product(x, x).block_until_ready()
+    seconds = []
+    for _ in range(REPEATS):
+        began = time.monotonic()
+        product(x, x).block_until_ready()
+        seconds.append(time.monotonic() - began)
+    return 2 * CEILING_SIDE**3 / min(seconds)
+
+
+def _peak_bytes(device: jax.Device) -> int:
+    stats = device.memory_stats() or {}
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return stats.get("peak_bytes_in_use", own)
