@@ -92,12 +92,12 @@ def test_predictions_show_every_image_once_in_each_pass(tiny_config, tiny_splits
     tiny_config.evaluation.num_passes = 3
     experiment = Experiment.create(tiny_config, tiny_splits, jax.devices()[:1])
     predict = experiment.predictor()
-    found = predict(experiment.init_state().params, "test")
+    found = predict(experiment.init_state().variables, "test")
     assert found.logits.shape == (120, 11)
     for start in range(0, 120, 40):  # 40 test images are no multiple of the batch size, 32
         first = np.sort(found.labels[start : start + 40, 0])
         np.testing.assert_array_equal(first, np.sort(tiny_splits.test.labels))
-    again = predict(experiment.init_state().params, "test")
+    again = predict(experiment.init_state().variables, "test")
     np.testing.assert_array_equal(found.logits, again.logits)
     np.testing.assert_array_equal(found.match, (found.words == found.labels).all(axis=1))
 
