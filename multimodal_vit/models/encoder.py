@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax.typing import Dtype
 
+from multimodal_vit.models.dropout import Dropout
+
 
 class SelfAttention(nn.Module):
     """Multi-head self-attention.
@@ -65,7 +67,7 @@ class EncoderBlock(nn.Module):
         self, x: jax.Array, train: bool = False, return_weights: bool = False
     ) -> tuple[jax.Array, jax.Array | None]:
         """Maps [B, T, D] to [B, T, D] and, on request, attention weights [B, heads, T, T]."""
-        dropout = nn.Dropout(self.dropout_rate, deterministic=not train)
+        dropout = Dropout(self.dropout_rate, deterministic=not train)
         y = nn.LayerNorm(dtype=self.dtype, name="attention_norm")(x)
         y, weights = SelfAttention(self.num_heads, self.dtype, name="attention")(y, return_weights)
         x = x + dropout(y)
