@@ -44,6 +44,7 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
     "thesis conv": ("mnist_conv.py:thesis", {"train.batch_size": 32}),
     "thesis patch": ("mnist_patch.py:thesis", {"train.batch_size": 32}),
 }
+SIDES = ("ours", "torch_eager", "torch_compile")
 GPU = {"train.batch_size": 512, "evaluation.batch_size": 512, "model.dtype": "bfloat16"}
 
 
@@ -244,7 +245,9 @@ class TorchTraining:
         rest = [p for n, p in self.model.named_parameters() if not _is_decayed(n, p)]
         groups = [{"params": decayed, "weight_decay": self.train.weight_decay}]
         self.optimizer = torch.optim.AdamW(
-            [*groups, {"params": rest, "weight_decay": 0.0}], lr=self.train.learning_rate, fused=True
+            [*groups, {"params": rest, "weight_decay": 0.0}],
+            lr=self.train.learning_rate,
+            fused=True,
         )
         warmup = max(1, self.train.warmup_steps)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -360,7 +363,10 @@ def disagreement(experiment: Experiment, device: str) -> tuple[float, float]:
     wanted = TorchTraining(experiment, "cpu", compiled=False).model
     wanted.load_flax(gradient)  # the same tree, so the same places
     apart = [
-        float((ours - theirs.grad.cpu()).abs().max() / ours.abs().max().clamp(min=1e-12))
+        float(
+            (ours.detach() - theirs.grad.cpu()).abs().max()
+            / ours.detach().abs().max().clamp(min=1e-12)
+        )
         for ours, theirs in zip(wanted.parameters(), torch_side.model.parameters(), strict=True)
     ]
     return float(np.abs(np.asarray(logits) - found).max()), max(apart)
@@ -392,13 +398,19 @@ def compare(name: str, gpu: bool, repeats: int, seconds: float) -> dict[str, Any
         for side in sorted(sides, reverse=bool(i % 2)):
             taken = _seconds(sides[side], steps[side])
             speeds[side].append(steps[side] * batch_size / taken)
-    fastest = [max(pair) for pair in zip(speeds["torch_eager"], speeds["torch_compile"], strict=True)]
+    fastest = [
+        max(pair) for pair in zip(speeds["torch_eager"], speeds["torch_compile"], strict=True)
+    ]
     # The ratio within each round, so that a busy neighbour cancels; then the median.
     ratios = [a / b for a, b in zip(speeds["ours"], fastest, strict=True)]
     row = {"model": name, "device": jax.devices()[0].device_kind, "batch_size": batch_size}
     row |= {side: statistics.median(values) for side, values in speeds.items()}
     row |= {"ratio": statistics.median(ratios), "ratios": ratios}
-    return row | {"logits_differ": logits, "gradients_differ": gradient, "threads": torch.get_num_threads()}
+    return row | {
+        "logits_differ": logits,
+        "gradients_differ": gradient,
+        "threads": torch.get_num_threads(),
+    }
 
 
 def _seconds(training: OurTraining | TorchTraining, count: int) -> float:
@@ -421,8 +433,12 @@ def main() -> None:
     rows = []
     for name in arguments.models:
         rows.append(row := compare(name, gpu, arguments.repeats, arguments.seconds))
-        speeds = ", ".join(f"{side} {row[side]:,.0f}" for side in ("ours", "torch_eager", "torch_compile"))
-        print(f"{name} on {row['device']}: {speeds} examples/s; ratio {row['ratio']:.2f}", flush=True)
+        speeds = ", ".join(
+            f"{side} {row[side]:,.0f}" for side in ("ours", "torch_eager", "torch_compile")
+        )
+        print(
+            f"{name} on {row['device']}: {speeds} examples/s; ratio {row['ratio']:.2f}", flush=True
+        )
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
 

@@ -16,4 +16,6 @@ from multimodal_vit.config import preset
 def get_config(name: str = "thesis") -> ConfigDict:
     config = preset(name)
     config.data.name = "fashion_mnist"
+    if name == "speedrun":
+        config.train.num_samples = 165_000
     return config

@@ -41,6 +41,7 @@ CHOICES = {
     "model.fusion": ("single_encode", "did you mean single_encoder?"),
     "model.dtype": ("bfloat61", "did you mean bfloat16?"),
     "train.objective": ("cross_entropy", "binary_cross_entropy"),
+    "train.optimizer": ("moun", "did you mean muon?"),
     "train.schedule": ("cosin", "did you mean cosine?"),
 }
 MISSPELT = {
