@@ -10,6 +10,7 @@ medians are shown.
     pip install -e '.[benchmark]'
     python benchmarks/compare_torch.py --json compare.json
     python benchmarks/compare_torch.py --models small --seconds 5 --repeats 9
+    taskset -c 0 python benchmarks/compare_torch.py --cpu-time  # one core, which others use too
 
 On a GPU that both see, in bfloat16 with batches of 512.
 """
@@ -46,6 +47,9 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 SIDES = ("ours", "torch_eager", "torch_compile")
 GPU = {"train.batch_size": 512, "evaluation.batch_size": 512, "model.dtype": "bfloat16"}
+
+
+Clock = Callable[[], float]
 
 
 class Attention(nn.Module):
@@ -372,8 +376,16 @@ def disagreement(experiment: Experiment, device: str) -> tuple[float, float]:
     return float(np.abs(np.asarray(logits) - found).max()), max(apart)
 
 
-def compare(name: str, gpu: bool, repeats: int, seconds: float) -> dict[str, Any]:
-    """Checks that the sides agree, lets them take turns, and returns a row of the table."""
+def compare(name: str, gpu: bool, repeats: int, seconds: float, clock: Clock) -> dict[str, Any]:
+    """Checks that the sides agree, lets them take turns, and returns a row of the table.
+
+    Args:
+      name: one of `MODELS`.
+      gpu: whether both sides compute on a GPU.
+      repeats: the rounds.
+      seconds: of a turn.
+      clock: returns seconds.
+    """
     experiment = experiment_of(name, gpu)
     device = "cuda" if gpu else "cpu"
     logits, gradient = disagreement(experiment, device)
@@ -390,13 +402,13 @@ def compare(name: str, gpu: bool, repeats: int, seconds: float) -> dict[str, Any
     for side, training in sides.items():
         training.steps(2)  # compiles
         steps[side] = 2
-        while (taken := _seconds(training, steps[side])) < seconds / 4:
+        while (taken := _seconds(training, steps[side], clock)) < seconds / 4:
             steps[side] *= 2
         steps[side] = max(2, round(steps[side] * seconds / taken))
     batch_size = experiment.config.train.batch_size
     for i in range(repeats):
         for side in sorted(sides, reverse=bool(i % 2)):
-            taken = _seconds(sides[side], steps[side])
+            taken = _seconds(sides[side], steps[side], clock)
             speeds[side].append(steps[side] * batch_size / taken)
     fastest = [
         max(pair) for pair in zip(speeds["torch_eager"], speeds["torch_compile"], strict=True)
@@ -413,10 +425,10 @@ def compare(name: str, gpu: bool, repeats: int, seconds: float) -> dict[str, Any
     }
 
 
-def _seconds(training: OurTraining | TorchTraining, count: int) -> float:
-    start = time.perf_counter()
+def _seconds(training: OurTraining | TorchTraining, count: int, clock: Clock) -> float:
+    start = clock()
     training.steps(count)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def main() -> None:
@@ -425,14 +437,22 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--repeats", type=int, default=7, help="rounds (default: 7)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of a turn (default: 3)")
+    parser.add_argument(
+        "--cpu-time",
+        action="store_true",
+        help="count the process's CPU seconds, not the clock's; for a single core that is shared",
+    )
     parser.add_argument("--json", type=Path, help="where the rows are written")
     arguments = parser.parse_args()
     gpu = jax.default_backend() == "gpu" and torch.cuda.is_available()
     if not gpu and jax.default_backend() != "cpu":
         raise SystemExit("JAX and PyTorch see different devices; set JAX_PLATFORMS=cpu to compare")
+    if arguments.cpu_time and (gpu or torch.get_num_threads() > 1):
+        raise SystemExit("--cpu-time compares on one core: start it with taskset -c 0")
+    clock = time.process_time if arguments.cpu_time else time.perf_counter
     rows = []
     for name in arguments.models:
-        rows.append(row := compare(name, gpu, arguments.repeats, arguments.seconds))
+        rows.append(row := compare(name, gpu, arguments.repeats, arguments.seconds, clock))
         speeds = ", ".join(
             f"{side} {row[side]:,.0f}" for side in ("ours", "torch_eager", "torch_compile")
         )

@@ -217,24 +217,19 @@ def test_muon_steps_are_orthogonal_for_matrices_and_as_adam_for_the_rest(experim
     keys = jax.random.split(jax.random.key(1), len(leaves))
     draw = lambda key, leaf: jax.random.normal(key, leaf.shape)  # noqa: E731
     gradient = tree.unflatten([draw(*pair) for pair in zip(keys, leaves, strict=True)])
-    updates = {}
-    for name in ("adam", "muon"):
-        config.optimizer = name
-        optimizer = make_optimizer(config, 10)
-        updates[name], _ = optimizer.update(gradient, optimizer.init(params), params)
-    block = updates["muon"]["fusion"]["encoder"]["block_0"]
+    config.optimizer = "muon"
+    optimizer = make_optimizer(config, 10)
+    updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+    block = updates["fusion"]["encoder"]["block_0"]
     qkv = block["attention"]["qkv"]["kernel"].reshape(16, 48)
-    for matrix in (qkv, updates["muon"]["embeddings_patches"]["stem"]["conv_1"]["kernel"]):
+    for matrix in (qkv, updates["embeddings_patches"]["stem"]["conv_1"]["kernel"]):
         values = jnp.linalg.svd(matrix.reshape(-1, matrix.shape[-1]), compute_uv=False)
         assert values.max() < 2 * values.min()  # five Newton-Schulz steps; a random one: far more
     root_mean_square = float(jnp.sqrt(jnp.mean(qkv**2)))
     assert root_mean_square == pytest.approx(0.2 * config.learning_rate, rel=0.3)
-    for name in ("head", "embeddings_words"):
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5),
-            updates["muon"][name],
-            updates["adam"][name],
-        )
+    for name in ("head", "embeddings_words"):  # Adam's first step: one size for all entries
+        sizes = np.concatenate([np.ravel(jnp.abs(leaf)) for leaf in jax.tree.leaves(updates[name])])
+        np.testing.assert_allclose(sizes, sizes.max(), rtol=1e-3)
 
 
 def test_a_run_that_diverges_stops_and_keeps_its_best_checkpoint(experiment, tmp_path, monkeypatch):

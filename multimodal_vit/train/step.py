@@ -101,10 +101,11 @@ def adam(train: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransform
 
 
 def muon(train: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Muon (Jordan et al. 2024): steps of orthogonal matrices; Adam for all that is no matrix.
+    """Muon (Jordan et al. 2024): steps of orthogonal matrices.
 
-    A kernel counts as one matrix from all inputs to all outputs, but for the head's. Its updates
-    have Adam's usual size (Liu et al. 2025), so that one learning rate serves both.
+    A kernel counts as one matrix from all inputs to all outputs. All else, and the head, has Adam
+    with Nesterov momentum; the matrices' steps have its usual size (Liu et al. 2025), so that one
+    learning rate serves both.
     """
 
     def matrices(params: Any) -> Any:
