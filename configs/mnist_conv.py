@@ -4,6 +4,7 @@ Reproduces: Laitenberger 2022, Table 4.1, upper left: 97.73 ± 0.5 % true/false 
 Preset `thesis` (the default): N_c = 4, 6.4 million samples; made for a GPU, days on a CPU.
 Preset `faithful`: the same with the optimizer the thesis names, plain Adam at a constant rate.
 Preset `small`: a strided stem, four image tokens; on two CPU cores 99.29 % in 2.4 minutes (seed 0).
+Preset `speedrun`: the same model with Muon, to the thesis's accuracy soonest: docs/speed.md.
 
     python -m multimodal_vit.main --config=configs/mnist_conv.py:small
 """

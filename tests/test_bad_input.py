@@ -43,6 +43,7 @@ CHOICES = {
     "model.dtype": ("bfloat61", "did you mean bfloat16?"),
     "model.attention": ("cudn", "did you mean cudnn?"),
     "train.objective": ("cross_entropy", "binary_cross_entropy"),
+    "train.optimizer": ("moun", "did you mean muon?"),
     "train.schedule": ("cosin", "did you mean cosine?"),
 }
 MISSPELT = {

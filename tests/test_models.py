@@ -3,6 +3,7 @@
 import importlib.util
 import math
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,6 +24,7 @@ from multimodal_vit.models import (
     patchify,
 )
 from multimodal_vit.models.convolution import convolve_as_matmul, convolve_lax
+from multimodal_vit.models.dropout import Dropout, bernoulli
 from multimodal_vit.sampler import Task
 
 TASK = Task((2, 2), (28, 28, 1), 10)
@@ -156,9 +158,31 @@ def test_convolution_as_a_matrix_product_is_a_convolution(padding, stride, heigh
     rng = np.random.default_rng(0)
     x = rng.normal(size=(2, height, width, 3)).astype(np.float32)
     kernel = rng.normal(size=(size, size, 3, 5)).astype(np.float32)
-    expected = convolve_lax(x, kernel, stride, padding)
-    found = convolve_as_matmul(jnp.array(x), jnp.array(kernel), stride, padding)
+    expected, pull_expected = jax.vjp(lambda *a: convolve_lax(*a, stride, padding), x, kernel)
+    found, pull = jax.vjp(lambda *a: convolve_as_matmul(*a, stride, padding), x, kernel)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+    upstream = jnp.asarray(rng.normal(size=expected.shape), jnp.float32)
+    for gradient, wanted in zip(pull(upstream), pull_expected(upstream), strict=True):
+        np.testing.assert_allclose(gradient, wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_dropout_draws_the_masks_of_flax():
+    x = jax.random.normal(jax.random.key(0), (5, 3, 16))
+    for rate in (0.1, 0.5):
+        rngs = {"dropout": jax.random.key(7)}
+        expected = nn.Dropout(rate, deterministic=False).apply({}, x, rngs=rngs)
+        found = Dropout(rate, deterministic=False).apply({}, x, rngs=rngs)
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(Dropout(0.5, deterministic=True).apply({}, x), x)
+
+
+def test_dropout_draws_the_same_for_several_seeds_at_once():
+    keys = jax.random.split(jax.random.key(0), 3)
+    together = jax.vmap(lambda key: bernoulli(key, 0.9, (4, 5)))(keys)
+    alone = jnp.stack([jax.random.bernoulli(key, 0.9, (4, 5)) for key in keys])
+    np.testing.assert_array_equal(together, alone)
+    key = jax.random.key(0, impl="rbg")  # another generator than threefry
+    np.testing.assert_array_equal(bernoulli(key, 0.9, (9,)), jax.random.bernoulli(key, 0.9, (9,)))
 
 
 def test_attention_of_jax_agrees_with_plain_products():

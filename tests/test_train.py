@@ -209,6 +209,29 @@ def test_weight_decay_acts_on_kernels_and_embeddings_alone(experiment):
     }
 
 
+def test_muon_steps_are_orthogonal_for_matrices_and_as_adam_for_the_rest(experiment):
+    config = copy.deepcopy(experiment.config.train)
+    config.update({"weight_decay": 0.0, "gradient_clip": 0.0, "warmup_steps": 0})
+    params = experiment.init_state().params
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    draw = lambda key, leaf: jax.random.normal(key, leaf.shape)  # noqa: E731
+    gradient = tree.unflatten([draw(*pair) for pair in zip(keys, leaves, strict=True)])
+    config.optimizer = "muon"
+    optimizer = make_optimizer(config, 10)
+    updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+    block = updates["fusion"]["encoder"]["block_0"]
+    qkv = block["attention"]["qkv"]["kernel"].reshape(16, 48)
+    for matrix in (qkv, updates["embeddings_patches"]["stem"]["conv_1"]["kernel"]):
+        values = jnp.linalg.svd(matrix.reshape(-1, matrix.shape[-1]), compute_uv=False)
+        assert values.max() < 2 * values.min()  # five Newton-Schulz steps; a random one: far more
+    root_mean_square = float(jnp.sqrt(jnp.mean(qkv**2)))
+    assert root_mean_square == pytest.approx(0.2 * config.learning_rate, rel=0.3)
+    for name in ("head", "embeddings_words"):  # Adam's first step: one size for all entries
+        sizes = np.concatenate([np.ravel(jnp.abs(leaf)) for leaf in jax.tree.leaves(updates[name])])
+        np.testing.assert_allclose(sizes, sizes.max(), rtol=1e-3)
+
+
 def test_a_run_that_diverges_stops_and_keeps_its_best_checkpoint(experiment, tmp_path, monkeypatch):
     """The validation loss is not finite although every step was."""
     experiment.config.train.log_every_steps = 100

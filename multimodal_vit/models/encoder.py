@@ -31,6 +31,8 @@ def _best_attention(dtype: Dtype, head_dim: int) -> str:
         return "products"
     return "cudnn" if fits_cudnn(dtype, head_dim) and has_cudnn() else "xla"
 
+from multimodal_vit.models.dropout import Dropout
+
 
 class SelfAttention(nn.Module):
     """Multi-head self-attention.
@@ -91,7 +93,7 @@ class EncoderBlock(nn.Module):
         self, x: jax.Array, train: bool = False, return_weights: bool = False
     ) -> tuple[jax.Array, jax.Array | None]:
         """Maps [B, T, D] to [B, T, D] and, on request, attention weights [B, heads, T, T]."""
-        dropout = nn.Dropout(self.dropout_rate, deterministic=not train)
+        dropout = Dropout(self.dropout_rate, deterministic=not train)
         y = nn.LayerNorm(dtype=self.dtype, name="attention_norm")(x)
         attention = SelfAttention(self.num_heads, self.dtype, self.attention, name="attention")
         y, weights = attention(y, return_weights)

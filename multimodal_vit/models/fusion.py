@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from multimodal_vit.models.dropout import Dropout
 from multimodal_vit.models.encoder import Encoder
 
 
@@ -52,7 +53,7 @@ class SingleEncoder(nn.Module):
         x = jnp.concatenate(sequence, axis=1)  # (B, 1 + ΣT_m, D)
         positions = self.param("positions", nn.initializers.normal(0.02), (1, x.shape[1], D))
         x = x + positions.astype(dtype)
-        x = nn.Dropout(self.encoder.dropout_rate, deterministic=not train)(x)
+        x = Dropout(self.encoder.dropout_rate, deterministic=not train)(x)
         x, intermediates = self.encoder(x, train=train, return_weights=return_attention)
         spans, start = {}, 1
         for name, sequence in tokens.items():

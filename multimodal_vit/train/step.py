@@ -8,6 +8,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+import optax.contrib
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
@@ -87,15 +88,56 @@ def learning_rate_schedule(train: ConfigDict, total_steps: int) -> optax.Schedul
     return optax.warmup_constant_schedule(0.0 if warmup else peak, peak, warmup)
 
 
-def make_optimizer(train: ConfigDict, total_steps: int) -> optax.GradientTransformation:
-    """Adam (Kingma & Ba 2014) with what `config.train` adds: clipping, schedule, weight decay."""
-    optimizer = optax.adamw(
-        learning_rate_schedule(train, total_steps),
-        weight_decay=train.weight_decay,  # 0 is plain Adam
-        mask=lambda params: jax.tree_util.tree_map_with_path(
-            lambda path, _: path[-1].key in ("kernel", "embedding"), params
-        ),
+def _is_matrix(path: tuple[Any, ...]) -> bool:
+    return path[-1].key in ("kernel", "embedding")
+
+
+def _decayed(params: Any) -> Any:
+    return jax.tree_util.tree_map_with_path(lambda path, _: _is_matrix(path), params)
+
+
+def adam(train: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """Adam (Kingma & Ba 2014) with decoupled weight decay; without decay plain Adam."""
+    return optax.adamw(schedule, weight_decay=train.weight_decay, mask=_decayed)
+
+
+def muon(train: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """Muon (Jordan et al. 2024): steps of orthogonal matrices.
+
+    A kernel counts as one matrix from all inputs to all outputs. All else, and the head, has Adam
+    with Nesterov momentum; the matrices' steps have its usual size (Liu et al. 2025), so that one
+    learning rate serves both.
+    """
+
+    def matrices(params: Any) -> Any:
+        def matrix(path: tuple[Any, ...], x: jax.Array) -> Any:
+            if path[-1].key != "kernel" or path[-2].key == "head":
+                return None
+            inputs = 1 if path[-2].key == "qkv" else x.ndim - 1  # a convolution: all but the last
+            axes = tuple(range(x.ndim))
+            return optax.contrib.MuonDimensionNumbers(axes[:inputs], axes[inputs:])
+
+        return jax.tree_util.tree_map_with_path(matrix, params)
+
+    return optax.contrib.muon(
+        schedule,
+        weight_decay=train.weight_decay,
+        weight_decay_mask=_decayed,
+        adam_weight_decay=train.weight_decay,
+        muon_weight_dimension_numbers=matrices,
+        consistent_rms=0.2,
     )
+
+
+OPTIMIZERS: dict[str, Callable[[ConfigDict, optax.Schedule], optax.GradientTransformation]] = {
+    "adam": adam,
+    "muon": muon,
+}
+
+
+def make_optimizer(train: ConfigDict, total_steps: int) -> optax.GradientTransformation:
+    """One of `OPTIMIZERS` with what `config.train` adds: clipping, schedule, weight decay."""
+    optimizer = OPTIMIZERS[train.optimizer](train, learning_rate_schedule(train, total_steps))
     if train.gradient_clip:
         optimizer = optax.chain(optax.clip_by_global_norm(train.gradient_clip), optimizer)
     return optimizer
