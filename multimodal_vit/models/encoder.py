@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from flax.typing import Dtype
 from jax.extend.backend import get_backend
 
+from multimodal_vit.models.dropout import Dropout
+
 # How attention is computed: as suits backend and dtype, or one of "products", in [B, heads, T, d]
 # order, fastest on the CPU, and the only way that gives the weights; "xla" and "cudnn", those of
 # `jax.nn.dot_product_attention`. cuDNN's never writes the weights to memory.
@@ -30,8 +32,6 @@ def _best_attention(dtype: Dtype, head_dim: int) -> str:
     if jax.default_backend() == "cpu":
         return "products"
     return "cudnn" if fits_cudnn(dtype, head_dim) and has_cudnn() else "xla"
-
-from multimodal_vit.models.dropout import Dropout
 
 
 class SelfAttention(nn.Module):
