@@ -73,6 +73,7 @@ def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint:
     Raises:
       UserError: the configuration, the data or the workdir cannot be used.
     """
+    configuration.check(config)
     if config.train.num_seeds > 1:
         return _train_seeds(config, workdir, console, slow_hint)
 
@@ -121,7 +122,6 @@ def _train_seeds(config: ConfigDict, workdir: Workdir, console: Console, slow_hi
             f"train.num_seeds={config.train.num_seeds} is for one process; train one seed with "
             "several, or all seeds with one"
         )
-    configuration.check(config)
     workdir.check_seeds()
     runs = seeds_of(config, workdir)
     left = []

@@ -75,7 +75,7 @@ def test_a_signal_to_one_process_stops_all_in_the_same_step(tmp_path):
             ["pgrep", "-P", str(process.pid), "-f", "process_id=1"], capture_output=True, text=True
         )
         os.kill(int(found.stdout), signal.SIGTERM)
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=200)
     finally:
         process.terminate()  # it passes that on
     assert process.returncode == 0, said
@@ -176,7 +176,7 @@ def test_a_slurm_job_out_of_time_saves_and_is_queued_again(tmp_path, cluster):
     )  # fmt: skip
     wait_for_steps(process, tmp_path / "run" / "metrics.jsonl")
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=200)
     assert process.returncode == 0, said
     assert "and saved. The same command continues." in said
     assert (tmp_path / "scontrol.log").read_text() == "requeue 42\n"

@@ -209,25 +209,27 @@ class ConditionResults:
         ]
 
     def shapes(self) -> dict[str, str]:
-        """The model in words: what becomes of a pair, and how large it is."""
+        """The model in words: what becomes of a pair and how large it is; "–" for what it lacks."""
         model = self.config.model
+        has_stem = bool({"patches", "quadrants"} & set(model.modalities))
+        has_encoder = model.fusion == "single_encoder"
         experiment = self.experiment
         inputs = jax.eval_shape(lambda: example_inputs(self.task))
         variables = experiment.abstract_state().variables
         _, intermediates = jax.eval_shape(experiment.model.apply, variables, inputs)
         tokens = [f"{intermediates['embedded'][m].shape[1]} {m}" for m in model.modalities]
         height, width, channels = self.task.canvas_shape
+        stem = f"{model.stem}, {model.num_conv_layers} layers" if model.num_conv_layers else "none"
+        side = f"{model.patch_size}×{model.patch_size}"
         return {
             "image": f"{height}×{width}×{channels}",
-            "stem": f"{model.stem}, {model.num_conv_layers} layers"
-            if model.num_conv_layers
-            else "none",
-            "patch": f"{model.patch_size}×{model.patch_size}",
-            "tokens": " + ".join(["1", *tokens]),
+            "stem": stem if has_stem else "–",
+            "patch": side if "patches" in model.modalities else "–",
+            "tokens": " + ".join(["1", *tokens] if has_encoder else tokens),
             "fusion": model.fusion,
-            "layers": str(model.num_encoder_layers),
-            "width": f"{model.embedding_dim}, MLP {model.mlp_dim}",
-            "heads": str(model.num_heads),
+            "layers": str(model.num_encoder_layers) if has_encoder else "–",
+            "width": f"{model.embedding_dim}, MLP {model.mlp_dim}" if has_encoder else "–",
+            "heads": str(model.num_heads) if has_encoder else "–",
             "parameters": f"{self.results[0]['parameters']:,}",
             "MFLOP per example": f"{self.results[0]['flop_per_example'] / 1e6:,.0f}",
         }
