@@ -11,6 +11,8 @@
 # With both options each process has so many devices. Ctrl-C or SIGTERM saves and stops; the same
 # command continues. Every other flag goes to `python -m multimodal_vit.main`.
 set -euo pipefail
+# shellcheck source=launch/wait_all.sh
+source "$(dirname "$0")/wait_all.sh"
 
 dry_run="" processes=1
 while [ $# -gt 0 ]; do
@@ -55,14 +57,4 @@ for ((i = 0; i < processes; i++)); do
   "${command[@]}" "${several[@]}" "--process_id=$i" &
   running+=($!)
 done
-status=0
-for process in "${running[@]}"; do
-  code=0
-  wait "$process" || code=$?
-  while kill -0 "$process" 2> /dev/null; do  # the trap ended the wait; it is still saving
-    code=0
-    wait "$process" || code=$?
-  done
-  if [ "$status" -eq 0 ]; then status=$code; fi
-done
-exit "$status"
+wait_all "${running[@]}"

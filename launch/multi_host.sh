@@ -11,6 +11,8 @@
 # all; the same command continues, with more hosts or fewer too. PYTHON names another Python. Every
 # other flag goes to `python -m multimodal_vit.main`.
 set -euo pipefail
+# shellcheck source=launch/wait_all.sh
+source "$(dirname "$0")/wait_all.sh"
 
 dry_run="" hosts=() port=9876
 while [ $# -gt 0 ]; do
@@ -42,14 +44,4 @@ for i in "${!hosts[@]}"; do
   run "${hosts[i]}" "$i" < /dev/null &
   running+=($!)
 done
-status=0
-for process in "${running[@]}"; do
-  code=0
-  wait "$process" || code=$?
-  while kill -0 "$process" 2> /dev/null; do  # the trap ended the wait; it is still saving
-    code=0
-    wait "$process" || code=$?
-  done
-  if [ "$status" -eq 0 ]; then status=$code; fi
-done
-exit "$status"
+wait_all "${running[@]}"

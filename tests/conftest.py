@@ -116,3 +116,14 @@ def assert_trees_equal(a, b):
     import jax
 
     jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+class StopAfter:
+    """Asks to stop once so many dispatches were made."""
+
+    def __init__(self, dispatches: int) -> None:
+        self.left = dispatches
+
+    def __call__(self) -> bool:
+        self.left -= 1
+        return self.left < 0

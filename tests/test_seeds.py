@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import optax
 import pytest
-from conftest import ROOT, assert_trees_equal, command_environment, run_command
+from conftest import ROOT, StopAfter, assert_trees_equal, command_environment, run_command
 
 from multimodal_vit import main as main_module
 from multimodal_vit.config import changed
@@ -72,15 +72,6 @@ def trained_alone(tmp_path_factory):
         return found
 
     return train_once
-
-
-class StopAfter:
-    def __init__(self, dispatches: int) -> None:
-        self.left = dispatches
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 def test_each_seed_is_bitwise_the_run_alone_also_after_stops_and_a_kill(

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import assert_trees_equal
+from conftest import StopAfter, assert_trees_equal
 
 from multimodal_vit import objective, sampler
 from multimodal_vit.data.image_set import split
@@ -87,17 +87,6 @@ def final_state(experiment, workdir):
     state, progress = checkpoints.restore(step, experiment.abstract_state())
     checkpoints.close()
     return jax.device_get(state), progress
-
-
-class StopAfter:
-    """Asks to stop once so many dispatches were made."""
-
-    def __init__(self, dispatches: int) -> None:
-        self.left = dispatches
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 def test_two_epochs_stopped_and_resumed_to_four_are_four_epochs_straight(experiment, tmp_path):
