@@ -59,7 +59,7 @@ def run(
     outcome = train(experiment, workdir.path, display, should_stop, on_validation, slow_hint)
     if not outcome.finished:
         return outcome, None
-    return outcome, _finish(experiment, workdir, outcome, test)
+    return outcome, _finish(experiment, workdir, outcome, experiment.flop_per_example(), test)
 
 
 def run_seeds(
@@ -87,11 +87,12 @@ def run_seeds(
         workdir.begin(experiment.config)
     folders = [workdir.path for workdir in workdirs]
     outcomes = train_seeds(experiments, folders, display, should_stop, slow_hint=slow_hint)
+    flop = experiments[0].flop_per_example() if any(o.finished for o in outcomes) else 0.0
     found: list[tuple[Outcome, dict[str, Any] | None]] = []
     for experiment, workdir, outcome in zip(experiments, workdirs, outcomes, strict=True):
         results = None
         if outcome.finished and not should_stop():
-            results = _finish(experiment, workdir, outcome)
+            results = _finish(experiment, workdir, outcome, flop)
         found.append((outcome, results))
     return found
 
@@ -108,10 +109,10 @@ def seeds_of(config: ConfigDict, workdir: Workdir) -> list[tuple[ConfigDict, Wor
 
 
 def _finish(
-    experiment: Experiment, workdir: Workdir, outcome: Outcome, test: bool = True
+    experiment: Experiment, workdir: Workdir, outcome: Outcome, flop: float, test: bool = True
 ) -> dict[str, Any]:
     """Tests the best checkpoint of a run that is trained, and saves the results."""
-    results = distributed.from_main(lambda: _results(experiment, workdir, outcome))
+    results = distributed.from_main(lambda: _results(experiment, workdir, outcome, flop))
     if test:
         _, variables = best_parameters(experiment, workdir)
         names = tuple(experiment.config.evaluation.suites)
@@ -126,13 +127,14 @@ def _finish(
     return results
 
 
-def _results(experiment: Experiment, workdir: Workdir, outcome: Outcome) -> dict[str, Any]:
-    """What is known of a finished run before its test."""
+def _results(
+    experiment: Experiment, workdir: Workdir, outcome: Outcome, flop: float
+) -> dict[str, Any]:
+    """What is known of a finished run before its test; `flop` is of an example."""
     config, progress = experiment.config, outcome.progress
     seconds = progress.step_seconds or progress.train_seconds
     steps = progress.timed_steps or outcome.step
     samples = experiment.samples_seen(outcome.step)
-    flop = experiment.flop_per_example()
     return {
         "config_name": config.name,
         "seed": config.seed,
