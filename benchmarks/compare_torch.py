@@ -12,11 +12,13 @@ medians are shown.
     python benchmarks/compare_torch.py --models small --seconds 5 --repeats 9
     taskset -c 0 python benchmarks/compare_torch.py --cpu-time  # one core, which others use too
 
-On a GPU that both see, in bfloat16 with batches of 512.
+On a GPU that both see, in bfloat16 with batches of 512. With `--seeds 5` ours trains five seeds in
+one program, beside one of PyTorch's, and the examples of all five count.
 """
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -36,7 +38,8 @@ from multimodal_vit.data import ImageSet, Splits
 from multimodal_vit.errors import UserError
 from multimodal_vit.sampler import Batch
 from multimodal_vit.train.experiment import Experiment
-from multimodal_vit.train.step import loss_and_sums, make_train_steps
+from multimodal_vit.train.seeds import program
+from multimodal_vit.train.step import loss_and_sums
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 SMALL = {"model.embedding_dim": 64, "model.num_encoder_layers": 2, "model.mlp_dim": 256}
@@ -293,17 +296,19 @@ def _is_decayed(name: str, parameter: torch.Tensor) -> bool:
 
 
 class OurTraining:
-    """Our side: the compiled steps that the training loop dispatches."""
+    """Our side: the compiled steps that the training loop dispatches, of one seed or several."""
 
-    def __init__(self, experiment: Experiment) -> None:
-        self.experiment = experiment
-        self.state, self.data = experiment.init_state(), experiment.train_data()
-        self.order = experiment.epoch_order(0)
-        self.train_steps = make_train_steps(experiment.train_step())
+    def __init__(self, experiment: Experiment, num_seeds: int) -> None:
+        runs = [experiment.with_seed(seed) for seed in range(num_seeds)]
+        self.program, self.active = program(runs), [True] * num_seeds
+        self.state = self.program.join([run.init_state() for run in runs])
+        self.data, self.epoch = experiment.train_data(), self.program.epoch(0)
 
     def steps(self, count: int) -> None:
-        """So many training steps, to their end."""
-        self.state, token = self.train_steps(self.state, self.data, self.order, count)
+        """So many training steps of each seed, to their end."""
+        self.state, token = self.program.steps(
+            self.state, self.data, self.epoch, count, self.active
+        )
         jax.block_until_ready(token)
 
 
@@ -376,12 +381,15 @@ def disagreement(experiment: Experiment, device: str) -> tuple[float, float]:
     return float(np.abs(np.asarray(logits) - found).max()), max(apart)
 
 
-def compare(name: str, gpu: bool, repeats: int, seconds: float, clock: Clock) -> dict[str, Any]:
+def compare(
+    name: str, gpu: bool, num_seeds: int, repeats: int, seconds: float, clock: Clock
+) -> dict[str, Any]:
     """Checks that the sides agree, lets them take turns, and returns a row of the table.
 
     Args:
       name: one of `MODELS`.
       gpu: whether both sides compute on a GPU.
+      num_seeds: that ours trains in one program.
       repeats: the rounds.
       seconds: of a turn.
       clock: returns seconds.
@@ -394,7 +402,7 @@ def compare(name: str, gpu: bool, repeats: int, seconds: float, clock: Clock) ->
     if not (logits <= largest and gradient <= max(largest, 1e-3)):
         raise SystemExit(f"{name}: not the same computation; nothing is timed")
     sides = {
-        "ours": OurTraining(experiment),
+        "ours": OurTraining(experiment, num_seeds),
         "torch_eager": TorchTraining(experiment, device, compiled=False),
         "torch_compile": TorchTraining(experiment, device, compiled=True),
     }
@@ -409,13 +417,15 @@ def compare(name: str, gpu: bool, repeats: int, seconds: float, clock: Clock) ->
     for i in range(repeats):
         for side in sorted(sides, reverse=bool(i % 2)):
             taken = _seconds(sides[side], steps[side], clock)
-            speeds[side].append(steps[side] * batch_size / taken)
+            examples = steps[side] * batch_size * (num_seeds if side == "ours" else 1)
+            speeds[side].append(examples / taken)
     fastest = [
         max(pair) for pair in zip(speeds["torch_eager"], speeds["torch_compile"], strict=True)
     ]
     # The ratio within each round, so that a busy neighbour cancels; then the median.
     ratios = [a / b for a, b in zip(speeds["ours"], fastest, strict=True)]
     row = {"model": name, "device": jax.devices()[0].device_kind, "batch_size": batch_size}
+    row |= {"seeds": num_seeds}
     row |= {side: statistics.median(values) for side, values in speeds.items()}
     row |= {"ratio": statistics.median(ratios), "ratios": ratios}
     return row | {
@@ -435,6 +445,7 @@ def main() -> None:
     """Compares, prints a table, writes it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--seeds", type=int, default=1, help="that ours trains in one program")
     parser.add_argument("--repeats", type=int, default=7, help="rounds (default: 7)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of a turn (default: 3)")
     parser.add_argument(
@@ -444,6 +455,8 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, help="where the rows are written")
     arguments = parser.parse_args()
+    # Before JAX looks for devices: of the GPU's memory it is to leave PyTorch some.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     gpu = jax.default_backend() == "gpu" and torch.cuda.is_available()
     if not gpu and jax.default_backend() != "cpu":
         raise SystemExit("JAX and PyTorch see different devices; set JAX_PLATFORMS=cpu to compare")
@@ -452,7 +465,8 @@ def main() -> None:
     clock = time.process_time if arguments.cpu_time else time.perf_counter
     rows = []
     for name in arguments.models:
-        rows.append(row := compare(name, gpu, arguments.repeats, arguments.seconds, clock))
+        row = compare(name, gpu, arguments.seeds, arguments.repeats, arguments.seconds, clock)
+        rows.append(row)
         speeds = ", ".join(
             f"{side} {row[side]:,.0f}" for side in ("ours", "torch_eager", "torch_compile")
         )

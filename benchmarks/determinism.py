@@ -32,7 +32,7 @@ def trained(num_steps: int) -> dict[str, np.ndarray]:
     step = jax.jit(experiment.train_step())
     for i in range(num_steps):
         before = float(state.sums["loss"])
-        state = step(state, data, experiment.epoch_order(i // experiment.steps_per_epoch))
+        state = step(state, data, experiment.epoch(i // experiment.steps_per_epoch))
         losses.append(float(state.sums["loss"]) - before)
     leaves = jax.tree_util.tree_leaves_with_path(state.params)
     arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}

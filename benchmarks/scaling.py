@@ -135,7 +135,7 @@ def compiled_bytes() -> tuple[int, int]:
     config.data.source = config.data.name = "digits"
     experiment = Experiment.create(config)
     state = experiment.init_state()
-    arguments = state, experiment.train_data(), experiment.epoch_order(0), 1
+    arguments = state, experiment.train_data(), experiment.epoch(0), 1
     text = make_train_steps(experiment.train_step()).lower(*arguments).compile().as_text()
     (line,) = (line for line in text.splitlines() if re.search(r" all-reduce(-start)?\(", line))
     shapes = re.findall(r"f32\[([\d,]*)\]", line.partition(" all-reduce")[0])

@@ -38,16 +38,16 @@ def main() -> None:
         ("vmap", Seeds(runs, at_once=True)),
     ):
         count = 1 if name == "alone" else len(runs)
-        found[name] = (program, count, program.epoch_order(0), [])
+        found[name] = (program, count, program.epoch(0), [])
     states = {
         name: program.join([run.init_state() for run in runs[:count]])
         for name, (program, count, _, _) in found.items()
     }
     for repeat in range(1 + arguments.repeats):  # the first compiles
-        for name, (program, count, order, seconds) in found.items():
+        for name, (program, count, epoch, seconds) in found.items():
             began = clock()
             states[name], token = program.steps(
-                states[name], data, order, arguments.steps, [True] * count
+                states[name], data, epoch, arguments.steps, [True] * count
             )
             jax.block_until_ready(token)
             if repeat:

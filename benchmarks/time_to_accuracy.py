@@ -41,13 +41,13 @@ def speedrun(config: ConfigDict, seed: int) -> dict[str, float]:
     start, cpu_start = time.perf_counter(), time.process_time()
     state, data = experiment.init_state(), experiment.train_data()
     train_steps = make_train_steps(experiment.train_step())
-    state, token = train_steps(state, data, experiment.epoch_order(0), 1)
+    state, token = train_steps(state, data, experiment.epoch(0), 1)
     jax.block_until_ready(token)
     compiled, step = time.perf_counter() - start, 1
     while step < experiment.total_steps:
         epoch = step // experiment.steps_per_epoch
         num_steps = (epoch + 1) * experiment.steps_per_epoch - step
-        state, token = train_steps(state, data, experiment.epoch_order(epoch), num_steps)
+        state, token = train_steps(state, data, experiment.epoch(epoch), num_steps)
         step += num_steps
     jax.block_until_ready(token)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start

@@ -22,6 +22,7 @@ from multimodal_vit import errors
 from multimodal_vit.errors import UserError
 
 SECONDS_TO_START = 300.0  # that processes wait for process 0
+SECONDS_OF_SILENCE = 30  # of a process, after which it counts as dead and the others end
 _CHUNK = 4096  # bytes of a message are padded to a multiple: few sizes, few compilations
 _alone = False  # while the main process acts in `from_main`
 
@@ -44,7 +45,13 @@ def start(coordinator: str | None, num_processes: int | None, process_id: int | 
     try:
         if coordinator and process_id:
             _wait_for(coordinator)
-        jax.distributed.initialize(coordinator, num_processes, process_id, **method)
+        jax.distributed.initialize(
+            coordinator,
+            num_processes,
+            process_id,
+            heartbeat_timeout_seconds=SECONDS_OF_SILENCE,
+            **method,
+        )
         multihost_utils.sync_global_devices("start")  # while all are here: later one may be late
     except (RuntimeError, ValueError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

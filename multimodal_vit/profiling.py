@@ -20,7 +20,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 from multimodal_vit.sampler import Batch
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.seeds import program
-from multimodal_vit.train.step import TrainData, draw_batch, loss_and_sums
+from multimodal_vit.train.step import Epoch, TrainData, draw_batch, loss_and_sums
 
 SECONDS_PER_REPEAT = 0.5
 REPEATS = 7
@@ -138,13 +138,13 @@ class _Timed:
         seeds = range(config.seed, config.seed + config.train.num_seeds)
         runs = [experiment.with_seed(seed) for seed in seeds]
         self._program = program(runs)
-        self._data, self._order = experiment.train_data(), self._program.epoch_order(0)
+        self._data, self._epoch = experiment.train_data(), self._program.epoch(0)
         self._state = self._program.join([run.init_state() for run in runs])
         self._active = [True] * len(runs)
         began = time.monotonic()
         count = self._program.count(1, self._active)
         compiled = self._program.train_steps.lower(
-            self._state, self._data, self._order, count
+            self._state, self._data, self._epoch, count
         ).compile()
         self.compile_seconds = time.monotonic() - began
         self._train_steps = compiled
@@ -162,14 +162,14 @@ class _Timed:
         """Makes steps of all seeds."""
         began = time.monotonic()
         count = self._program.count(num_steps, self._active)
-        self._state, token = self._train_steps(self._state, self._data, self._order, count)
+        self._state, token = self._train_steps(self._state, self._data, self._epoch, count)
         jax.block_until_ready(token)
         return time.monotonic() - began
 
     def sample(self, num_steps: int) -> float:
         """Draws the batches of as many steps, and nothing else."""
         began = time.monotonic()
-        jax.block_until_ready(self._sample(self._data, self._order, num_steps))
+        jax.block_until_ready(self._sample(self._data, self._epoch, num_steps))
         return time.monotonic() - began
 
 
@@ -179,18 +179,15 @@ def _seconds_per_step(call: Callable[[int], float]) -> float:
     return statistics.median(call(num_steps) for _ in range(REPEATS)) / num_steps
 
 
-def _sampler(runs: list[Experiment]) -> Callable[[TrainData, jax.Array, jax.Array], Batch]:
+def _sampler(runs: list[Experiment]) -> Callable[[TrainData, Epoch, jax.Array], Batch]:
     """Draws batches in a loop as training does; the last one is the result."""
     first, size = runs[0], runs[0].config.train.batch_size
 
-    def sample(data: TrainData, order: jax.Array, num_steps: jax.Array) -> Batch:
-        keys = jnp.stack([run.train_key for run in runs])
-        orders = order.reshape(len(runs), -1)
+    def sample(data: TrainData, epoch: Epoch, num_steps: jax.Array) -> Batch:
+        epochs = jax.tree.map(lambda x: x.reshape(len(runs), -1), epoch)
 
         def draw(step: jax.Array) -> Batch:
-            return jax.vmap(
-                lambda key, order: draw_batch(key, step, data, order, first.task, size)
-            )(keys, orders)
+            return jax.vmap(lambda epoch: draw_batch(step, data, epoch, first.task, size))(epochs)
 
         return jax.lax.fori_loop(1, num_steps, lambda step, _: draw(step), draw(jnp.int32(0)))
 
@@ -222,12 +219,11 @@ def formula_flop(experiment: Experiment) -> float:
 def _forward(experiment: Experiment) -> tuple[Callable[..., jax.Array], tuple[Any, ...]]:
     """The loss of a batch, and the shapes that it takes."""
     plain = experiment.countable()
-    config, key = plain.config.train, plain.train_key
-    order = jax.ShapeDtypeStruct((plain.steps_per_epoch * config.batch_size,), jnp.int32)
+    config, key = plain.config.train, jax.random.key(0)
     batch = jax.eval_shape(
-        lambda data, order: draw_batch(key, 0, data, order, plain.task, config.batch_size),
+        lambda data, epoch: draw_batch(0, data, epoch, plain.task, config.batch_size),
         plain.train_data(),
-        order,
+        plain.epoch(0),
     )
     state = plain.abstract_state()
 

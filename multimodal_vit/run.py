@@ -21,7 +21,8 @@ from multimodal_vit.probe import Probed, probe
 from multimodal_vit.suites import ALL, choose_suites
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
-from multimodal_vit.train.loop import Outcome, train, train_seeds
+from multimodal_vit.train.loop import train, train_seeds
+from multimodal_vit.train.one_run import Outcome
 from multimodal_vit.train.progress import Display
 from multimodal_vit.train.resume import Progress, check_same_data, load_checkpoint
 from multimodal_vit.train.writer import read_metrics, restore_metrics

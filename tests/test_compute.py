@@ -52,7 +52,7 @@ def traceable(experiment, together=False):
     if together:
         state = jax.eval_shape(steps.join, [state, state])
     count = steps.count(1, [True] * len(runs))
-    return steps.train_steps, (state, experiment.train_data(), steps.epoch_order(0), count)
+    return steps.train_steps, (state, experiment.train_data(), steps.epoch(0), count)
 
 
 def assert_close(a, b, **tolerance):
@@ -68,7 +68,7 @@ def test_rematerialisation_changes_memory_and_no_result(tiny_config, tiny_splits
     found = [experiments[1].init_state().params, experiments[0].init_state().params]
     assert jax.tree.structure(found[0]) == jax.tree.structure(found[1])
     jaxpr = str(jax.make_jaxpr(experiments[1].train_step())(
-        experiments[1].init_state(), experiments[1].train_data(), experiments[1].epoch_order(0)
+        experiments[1].init_state(), experiments[1].train_data(), experiments[1].epoch(0)
     ))  # fmt: skip
     assert jaxpr.count("remat") or jaxpr.count("checkpoint")
     assert experiments[1].flop_per_example() == experiments[0].flop_per_example()
@@ -86,6 +86,18 @@ def test_a_gradient_in_parts_is_the_whole_batchs_also_where_devices_share_it(
         found = gradient_of(experiment)
         assert_close(found[0], whole[0], atol=1e-6)
         assert_close(found[1], whole[1], rtol=1e-6)
+
+
+def test_every_seed_is_the_same_program(tiny_config, tiny_splits):
+    """So that a compiled one, kept in the cache, serves the next seed too."""
+    experiment = make(tiny_config, tiny_splits)
+    programs, arguments = zip(*map(traceable, [experiment, experiment.with_seed(1)]), strict=True)
+    texts = [
+        program.lower(*given).as_text() for program, given in zip(programs, arguments, strict=True)
+    ]
+    assert texts[0] == texts[1]
+    drawn = [given[2].key.tolist() for given in arguments]
+    assert drawn[0] != drawn[1]
 
 
 @pytest.mark.parametrize("together", [False, True])

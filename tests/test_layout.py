@@ -37,9 +37,9 @@ def losses(experiment):
     state, data = experiment.init_state(), experiment.train_data()
     step, found = jax.jit(experiment.train_step()), []
     for _ in range(6):
-        order = experiment.epoch_order(int(state.step) // experiment.steps_per_epoch)
+        epoch = experiment.epoch(int(state.step) // experiment.steps_per_epoch)
         before = state.sums["loss"]
-        state = step(state, data, order)
+        state = step(state, data, epoch)
         found.append(float(state.sums["loss"] - before))
     return found, state
 
@@ -61,7 +61,7 @@ def create(config, splits, devices=4, layout="replicated", model_devices=1, **tr
 
 
 def compiled_steps(experiment) -> str:
-    arguments = experiment.init_state(), experiment.train_data(), experiment.epoch_order(0), 3
+    arguments = experiment.init_state(), experiment.train_data(), experiment.epoch(0), 3
     return make_train_steps(experiment.train_step()).lower(*arguments).compile().as_text()
 
 
@@ -87,10 +87,10 @@ def test_each_device_draws_its_own_rows_and_asks_nobody(
     task = dataclasses.replace(experiment.task, corruption=corruption, held_out=held_out)
     rows = experiment.layout.batch(experiment.mesh)
 
-    def draw(key, step, data, order):
-        return jax.lax.with_sharding_constraint(draw_batch(key, step, data, order, task, 32), rows)
+    def draw(step, data, epoch):
+        return jax.lax.with_sharding_constraint(draw_batch(step, data, epoch, task, 32), rows)
 
-    arguments = jax.random.key(0), 1, experiment.train_data(), experiment.epoch_order(0)
+    arguments = 1, experiment.train_data(), experiment.epoch(0)
     compiled = jax.jit(draw).lower(*arguments).compile().as_text()
     assert collectives(compiled) == []
     shards = 4 if layout == "tensor" else 8

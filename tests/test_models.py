@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import ROOT
+from jax.extend.random import threefry_2x32
 
 from multimodal_vit import config as configuration
 from multimodal_vit.errors import UserError
@@ -24,7 +25,7 @@ from multimodal_vit.models import (
     patchify,
 )
 from multimodal_vit.models.convolution import convolve_as_matmul, convolve_lax
-from multimodal_vit.models.dropout import Dropout, bernoulli
+from multimodal_vit.models.dropout import Dropout, bernoulli, random_bytes
 from multimodal_vit.sampler import Task
 
 TASK = Task((2, 2), (28, 28, 1), 10)
@@ -183,6 +184,43 @@ def test_dropout_draws_the_same_for_several_seeds_at_once():
     np.testing.assert_array_equal(together, alone)
     key = jax.random.key(0, impl="rbg")  # another generator than threefry
     np.testing.assert_array_equal(bernoulli(key, 0.9, (9,)), jax.random.bernoulli(key, 0.9, (9,)))
+
+
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_random_bytes_are_even_and_independent(impl):
+    """The chi-square statistics of 255 degrees of freedom, to five standard deviations."""
+    drawn = np.asarray(random_bytes(jax.random.key(3, impl=impl), (500, 13, 20))).astype(int)
+    counts = np.bincount(drawn.ravel(), minlength=256)
+    expected = drawn.size / 256
+    assert ((counts - expected) ** 2 / expected).sum() == pytest.approx(255, abs=5 * 22.6)
+    for distance in (1, 4, 8):  # in a word, between words, between blocks
+        pairs = np.corrcoef(drawn[..., distance:].ravel(), drawn[..., :-distance].ravel())
+        assert abs(pairs[0, 1]) < 5 / np.sqrt(drawn[..., distance:].size)
+    assert drawn.shape == (500, 13, 20)
+
+
+def test_random_bytes_are_the_blocks_of_threefry():
+    key = jax.random.key(7)
+    counters = jnp.arange(6, dtype=jnp.uint32)
+    high, low = threefry_2x32(
+        jax.random.key_data(key), jnp.concatenate([jnp.zeros_like(counters), counters])
+    ).reshape(2, 6)
+    words = np.stack([high, low], axis=-1).astype("<u4")
+    found = np.asarray(random_bytes(key, (2, 24)))
+    np.testing.assert_array_equal(found.reshape(-1), words.view(np.uint8).reshape(-1))
+    keys = jax.random.split(key, 3)  # several seeds at once
+    together = jax.vmap(lambda key: random_bytes(key, (4, 5)))(keys)
+    np.testing.assert_array_equal(together, [random_bytes(key, (4, 5)) for key in keys])
+
+
+def test_dropout_in_bfloat16_keeps_the_mean():
+    x = jnp.ones((400, 250), jnp.bfloat16)
+    for rate, kept in ((0.1, 230 / 256), (0.5, 0.5), (1e-4, 255 / 256)):
+        y = Dropout(rate, deterministic=False).apply({}, x, rngs={"dropout": jax.random.key(1)})
+        assert y.dtype == jnp.bfloat16
+        assert set(np.unique(y.astype(jnp.float32))) == {0.0, float(jnp.bfloat16(1 / kept))}
+        deviation = np.sqrt(kept * (1 - kept) / x.size)
+        assert float((y > 0).mean()) == pytest.approx(kept, abs=5 * deviation)
 
 
 def test_attention_of_jax_agrees_with_plain_products():

@@ -388,8 +388,8 @@ class Poisoned(Experiment):
     def train_step(self):
         inner = super().train_step()
 
-        def step(state, data, order):
-            return inner(state.replace(opt_state=(state.opt_state[0], state.step)), data, order)
+        def step(state, data, epoch):
+            return inner(state.replace(opt_state=(state.opt_state[0], state.step)), data, epoch)
 
         return step
 
@@ -402,17 +402,17 @@ def poisoned(tiny_config, tiny_splits) -> Poisoned:
 
 def test_a_step_that_is_not_finite_is_not_applied_and_is_counted(poisoned):
     step = make_train_steps(poisoned.train_step())
-    data, order = poisoned.train_data(), poisoned.epoch_order(0)
-    state, _ = step(poisoned.init_state(), data, order, 2)
+    data, epoch = poisoned.train_data(), poisoned.epoch(0)
+    state, _ = step(poisoned.init_state(), data, epoch, 2)
     before = jax.device_get(state)
-    state, token = step(state, data, order, 2)
+    state, token = step(state, data, epoch, 2)
     after = jax.device_get(state)
     assert token.tolist() == [4, 2]  # the step, and two skipped in a row
     assert_trees_equal(before.params, after.params)
     assert_trees_equal(before.opt_state[0], after.opt_state[0])
     assert after.sums["skipped_steps"] == 2
     assert after.sums["loss"] == before.sums["loss"]
-    state, token = step(state, data, order, 1)
+    state, token = step(state, data, epoch, 1)
     assert token.tolist() == [5, 0]
     moved = jax.tree.map(lambda a, b: float(abs(a - b).max()), after.params, state.params)
     assert max(jax.tree.leaves(moved)) > 0

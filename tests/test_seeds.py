@@ -96,9 +96,9 @@ def test_by_vmap_each_seed_is_the_run_alone_to_rounding(experiments):
     # Adam makes much of gradients that are 0 but for rounding.
     sgd = [dataclasses.replace(experiment, optimizer=optax.sgd(0.1)) for experiment in experiments]
     data, vmapped, single = sgd[0].train_data(), Seeds(sgd, at_once=True), SingleRun(sgd[0])
-    alone, _ = single.steps(sgd[0].init_state(), data, single.epoch_order(0), 3, [True])
+    alone, _ = single.steps(sgd[0].init_state(), data, single.epoch(0), 3, [True])
     state = vmapped.join([experiment.init_state() for experiment in sgd])
-    state, tokens = vmapped.steps(state, data, vmapped.epoch_order(0), 3, [True, False])
+    state, tokens = vmapped.steps(state, data, vmapped.epoch(0), 3, [True, False])
     np.testing.assert_array_equal(tokens, [[3, 0], [0, 0]])
     found = jax.device_get(vmapped.of(state, 0))
     for name, value in alone.sums.items():
@@ -110,13 +110,13 @@ def test_by_vmap_each_seed_is_the_run_alone_to_rounding(experiments):
 
 def test_a_seed_that_is_over_stays_as_it_is(experiments):
     program = Seeds(experiments)
-    data, order = experiments[0].train_data(), program.epoch_order(0)
+    data, epoch = experiments[0].train_data(), program.epoch(0)
     state = program.join([e.init_state() for e in experiments])
-    state, _ = program.steps(state, data, order, 2, [True, True])
+    state, _ = program.steps(state, data, epoch, 2, [True, True])
     before = jax.device_get(program.of(state, 0))
     sums, state = program.take_sums(state, [False, True])
     assert float(program.of(sums, 1)["steps"]) == 2
-    state, tokens = program.steps(state, data, order, 3, [False, True])
+    state, tokens = program.steps(state, data, epoch, 3, [False, True])
     np.testing.assert_array_equal(np.asarray(tokens)[:, 0], [2, 5])
     assert_trees_equal(jax.device_get(program.of(state, 0)), before)
     assert float(program.of(state, 1).sums["steps"]) == 3

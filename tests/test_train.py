@@ -38,9 +38,9 @@ def test_one_step_is_what_pmap_gives_on_eight_devices(experiment):
     config.train.warmup_steps = 0  # else the first update would be nothing
     experiment = Experiment.create(config, experiment.splits, jax.devices())
     state, data = experiment.init_state(), experiment.train_data()
-    order = experiment.epoch_order(0)
+    epoch = experiment.epoch(0)
 
-    base, weight = sampler.base_images(order, 0, batch_size, len(data.labels))
+    base, weight = sampler.base_images(epoch.order, 0, batch_size, len(data.labels))
     batch_key = jax.random.fold_in(sampler.named_key(key, "batch"), 0)
     batch = sampler.sample_batch(batch_key, data.images, data.labels, base, weight, experiment.task)
     shards = jax.tree.map(lambda x: np.asarray(x).reshape(8, -1, *x.shape[1:]), batch)
@@ -56,7 +56,7 @@ def test_one_step_is_what_pmap_gives_on_eight_devices(experiment):
     reference = jax.pmap(pmapped, axis_name="devices", in_axes=(None, None, 0))(
         jax.device_get(state.params), jax.device_get(state.opt_state), shards
     )
-    found = jax.jit(experiment.train_step())(state, data, order)
+    found = jax.jit(experiment.train_step())(state, data, epoch)
     moved = jax.tree.map(lambda a, b: float(abs(a - b).max()), state.params, found.params)
     assert min(jax.tree.leaves(moved)) > 1e-4
     jax.tree.map(
@@ -72,9 +72,9 @@ def test_the_loss_curve_is_the_same_on_any_number_of_devices(tiny_config, tiny_s
         step = jax.jit(experiment.train_step())
         found = []
         for _ in range(6):
-            order = experiment.epoch_order(int(state.step) // experiment.steps_per_epoch)
+            epoch = experiment.epoch(int(state.step) // experiment.steps_per_epoch)
             before = state.sums["loss"]
-            state = step(state, data, order)
+            state = step(state, data, epoch)
             found.append(float(state.sums["loss"] - before))
         return found
 

@@ -257,5 +257,5 @@ def class_shares(experiment: Experiment) -> np.ndarray:
 
     key = sampler.named_key(jax.random.key(experiment.config.seed), "class shares")
     data = experiment.train_data()
-    counts = np.asarray(count(key, data.images, data.labels, experiment.epoch_order(0)))
+    counts = np.asarray(count(key, data.images, data.labels, experiment.epoch(0).order))
     return counts / counts.sum()

@@ -23,7 +23,7 @@ from multimodal_vit.models import MultimodalViT, build_model
 from multimodal_vit.sampler import Speech, Task, named_key
 from multimodal_vit.suites import AS_TRAINED, Pool, Suite
 from multimodal_vit.train import step as step_lib
-from multimodal_vit.train.step import TrainData, TrainState
+from multimodal_vit.train.step import Epoch, TrainData, TrainState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,11 +104,6 @@ class Experiment:
         return dataclasses.replace(self, config=configuration.changed(self.config, changes))
 
     @property
-    def train_key(self) -> jax.Array:
-        """What the pairs and the dropout of all training steps are drawn from."""
-        return named_key(self._key, "train")
-
-    @property
     def layout(self) -> Layout:
         """How the training state and the batches lie on the mesh."""
         return LAYOUTS[self.config.train.layout]
@@ -156,18 +151,14 @@ class Experiment:
         """The metric sums of no steps, on the mesh."""
         return self.on_mesh(step_lib.zero_sums(self.model, self.task))
 
-    def epoch_order(self, epoch: int) -> jax.Array:
-        """The base images of an epoch, on the mesh; see `sampler.epoch_order`."""
-        key = jax.random.fold_in(named_key(self._key, "order"), epoch)
+    def epoch(self, number: int) -> Epoch:
+        """What the steps of an epoch are drawn from, on the mesh."""
+        key = jax.random.fold_in(named_key(self._key, "order"), number)
         order = sampler.epoch_order(key, len(self.splits.train), self.config.train.batch_size)
-        return self.on_mesh(order)
+        return self.on_mesh(Epoch(jax.random.key_data(named_key(self._key, "train")), order))
 
-    def train_step(self, key: jax.Array | None = None) -> step_lib.TrainStep:
-        """One step, not compiled; see `make_train_step`.
-
-        Args:
-          key: of another seed's training; by default `train_key`.
-        """
+    def train_step(self) -> step_lib.TrainStep:
+        """One step, not compiled, and the same for every seed; see `make_train_step`."""
         return step_lib.make_train_step(
             self.model,
             self.optimizer,
@@ -176,16 +167,15 @@ class Experiment:
             self.layout,
             objective=self.config.train.objective,
             batch_size=self.config.train.batch_size,
-            key=self.train_key if key is None else key,
             accumulate_steps=self.config.train.accumulate_steps,
         )
 
     def batch(self, step: int) -> sampler.Batch:
         """The batch of a training step, in host memory."""
-        draw: Callable[..., sampler.Batch] = jax.jit(step_lib.draw_batch, static_argnums=(4, 5))
-        order, key = self.epoch_order(step // self.steps_per_epoch), self.train_key
+        draw: Callable[..., sampler.Batch] = jax.jit(step_lib.draw_batch, static_argnums=(3, 4))
+        epoch = self.epoch(step // self.steps_per_epoch)
         size = self.config.train.batch_size
-        return distributed.to_host(draw(key, step, self.train_data(), order, self.task, size))
+        return distributed.to_host(draw(step, self.train_data(), epoch, self.task, size))
 
     def examples(self, count: int) -> sampler.Batch:
         """Some training pairs, in host memory, for people to look at: `count`, or all if fewer."""
@@ -204,10 +194,8 @@ class Experiment:
         """
         if (plain := self.countable()) is not self:
             return plain.flop_per_example()
-        order = jax.ShapeDtypeStruct(
-            (self.steps_per_epoch * self.config.train.batch_size,), "int32"
-        )
-        lowered = jax.jit(self.train_step()).lower(self.abstract_state(), self.train_data(), order)
+        arguments = self.abstract_state(), self.train_data(), self.epoch(0)
+        lowered = jax.jit(self.train_step()).lower(*arguments)
         return lowered.cost_analysis()["flops"] / self.config.train.batch_size
 
     def countable(self) -> "Experiment":

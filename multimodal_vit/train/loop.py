@@ -8,7 +8,6 @@ computed and written does not.
 """
 
 import contextlib
-import dataclasses
 import math
 import time
 from collections import deque
@@ -19,40 +18,21 @@ from typing import Any
 import jax
 import numpy as np
 
-from multimodal_vit import distributed, evaluate
+from multimodal_vit import distributed
 from multimodal_vit.errors import DivergedError
-from multimodal_vit.files import replacing
-from multimodal_vit.suites import Suite, choose_suites
+from multimodal_vit.suites import choose_suites
 from multimodal_vit.train.checkpoint import Checkpoints
-from multimodal_vit.train.experiment import Experiment, Predictor
+from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.train.one_run import OneRun, Outcome
 from multimodal_vit.train.progress import Display, duration, end_time
-from multimodal_vit.train.resume import Progress, resume
+from multimodal_vit.train.resume import resume
 from multimodal_vit.train.seeds import program
-from multimodal_vit.train.step import MOST_SKIPPED_IN_A_ROW, TrainState, mean_metrics
+from multimodal_vit.train.step import TrainState
 from multimodal_vit.train.writer import MetricWriter
 
 SECONDS_PER_DISPATCH = 1.0  # so that a signal or a person need not wait long
 SECONDS_BEFORE_FORECAST = 2.0  # of steps: a single one tells little
 SLOW_RUN_SECONDS = 3600.0  # beyond this a CPU run names the preset for two cores
-EQUAL_LOSSES = 5  # log lines of exactly the same loss, after which something is wrong
-BAD_BATCH = "bad_batch.npz"
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """How a call of `train` ended.
-
-    Attributes:
-      finished: False where it was asked to stop before; starting again continues.
-      step: the updates made in all.
-      progress: the loop's own record.
-      error: why it cannot be finished, where it diverged.
-    """
-
-    finished: bool
-    step: int
-    progress: Progress
-    error: DivergedError | None = None
 
 
 def train(
@@ -131,7 +111,7 @@ def train_seeds(
             state, progress, rows = resume(experiment, checkpoints, workdir, say)
             step = int(state.step)
             writer = stack.enter_context(MetricWriter(workdir, step, rows, say))
-            run = _Run(experiment, checkpoints, writer, say, progress, workdir, step)
+            run = OneRun(experiment, checkpoints, writer, say, progress, workdir, step)
             run.on_validation = on_validation
             runs.append(run)
             states.append(state)
@@ -146,16 +126,10 @@ def train_seeds(
         return loop.run(states, should_stop)
 
 
-_WAY_OUT = (
-    "Start again in another --workdir with a lower --config.train.learning_rate or a "
-    "--config.train.gradient_clip"
-)
-
-
 class _Loop:
     """The steps of one call of `train_seeds`: what its runs have in common."""
 
-    def __init__(self, runs: Sequence["_Run"], display: Display, slow_hint: str) -> None:
+    def __init__(self, runs: Sequence[OneRun], display: Display, slow_hint: str) -> None:
         self.runs = runs
         self.experiment = runs[0].experiment
         self.settings = self.experiment.config.train
@@ -178,7 +152,7 @@ class _Loop:
         # Dispatches that the device may still be computing: the step each ends at, the number of
         # steps, the runs that make them, tokens that are ready when it has ended, and the metric
         # sums where a log line is due.
-        self.in_flight: deque[tuple[int, int, list[_Run], jax.Array, Any]] = deque()
+        self.in_flight: deque[tuple[int, int, list[OneRun], jax.Array, Any]] = deque()
         self._show_best()
 
     def run(self, states: list[TrainState], should_stop: Callable[[], bool]) -> list[Outcome]:
@@ -186,19 +160,19 @@ class _Loop:
         data = experiment.train_data()
         state = program.join(states)
         states.clear()  # the program consumes them
-        order, order_epoch = None, None
+        epoch, number = None, None
         while going := [run for run in self.runs if not run.is_over()]:
             step = min(run.step for run in going)
             active = [run for run in going if run.step == step]
             ahead = min((run.step for run in going if run.step > step), default=math.inf)
             moves = [run in active for run in self.runs]
-            epoch = step // experiment.steps_per_epoch
-            if order_epoch != epoch:
-                order, order_epoch = program.epoch_order(epoch), epoch
-            epoch_end = (epoch + 1) * experiment.steps_per_epoch
+            if number != step // experiment.steps_per_epoch:
+                number = step // experiment.steps_per_epoch
+                epoch = program.epoch(number)
+            epoch_end = (number + 1) * experiment.steps_per_epoch
             next_log = (step // settings.log_every_steps + 1) * settings.log_every_steps
             num_steps = min(self._steps_per_dispatch(), min(next_log, epoch_end, ahead) - step)
-            state, token = program.steps(state, data, order, num_steps, moves)
+            state, token = program.steps(state, data, epoch, num_steps, moves)
             step += num_steps
             for run in active:
                 run.step = step
@@ -209,7 +183,7 @@ class _Loop:
             # One dispatch waits while one runs; until the speed is known, none waits.
             self._see_off(leave=0 if self.seconds_per_step is None else 1)
             validating = step == epoch_end and (
-                (epoch + 1) % settings.epochs_per_validation == 0 or step == experiment.total_steps
+                (number + 1) % settings.epochs_per_validation == 0 or step == experiment.total_steps
             )
             stopping, saving = self._agree(should_stop())
             if validating or stopping or saving:
@@ -230,7 +204,7 @@ class _Loop:
         self._see_off(leave=0)
         return [run.outcome() for run in self.runs]
 
-    def _try(self, run: "_Run", what: Callable[..., None], *arguments: Any) -> None:
+    def _try(self, run: OneRun, what: Callable[..., None], *arguments: Any) -> None:
         """Does what may end a run, but not the others."""
         try:
             what(*arguments)
@@ -281,7 +255,7 @@ class _Loop:
                 loss = sum(known) / len(known) if sums is not None and known else None
                 self.display.update(step, loss, self.seconds_per_step)
 
-    def _count_time(self, going: Sequence["_Run"]) -> None:
+    def _count_time(self, going: Sequence[OneRun]) -> None:
         """Adds the time since the last call to the runs it was spent on, to each its share."""
         now = time.monotonic()
         for run in going:
@@ -310,151 +284,3 @@ class _Loop:
             self.display.best = (
                 f"best validation loss {known[0].best_loss:.4f} at step {known[0].best_step}"
             )
-
-
-class _Run:
-    """One run of a call of `train_seeds`: its logs, validations, checkpoints and early stopping."""
-
-    predict: Predictor
-    suites: dict[str, Suite]
-
-    def __init__(
-        self,
-        experiment: Experiment,
-        checkpoints: Checkpoints,
-        writer: MetricWriter,
-        say: Callable[[str], None],
-        progress: Progress,
-        workdir: Path,
-        step: int,
-    ) -> None:
-        self.experiment = experiment
-        self.settings = experiment.config.train
-        self.checkpoints = checkpoints
-        self.writer = writer
-        self.say = say
-        self.progress = progress
-        self.workdir = workdir
-        self.step = step  # that the dispatches so far lead to
-        self.on_validation: Callable[[int, dict[str, Any]], None] = lambda step, values: None
-        self.error: DivergedError | None = None
-        self.last_loss: float | None = None
-        self.warned: set[str] = set()
-
-    def is_over(self) -> bool:
-        finished = self.step >= self.experiment.total_steps or self._patience_is_over()
-        return finished or self.error is not None
-
-    def outcome(self) -> Outcome:
-        finished = self.is_over() and self.error is None
-        return Outcome(finished, self.step, self.progress, self.error)
-
-    def log(self, step: int, token: jax.Array, sums: dict[str, jax.Array] | None) -> None:
-        """Looks at how a dispatch ended, and writes the log line that is due."""
-        reached, skipped_in_a_row = token
-        if skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
-            self._give_up(int(reached))
-        if sums is not None:
-            values = mean_metrics(sums)
-            self.writer.write("train", step, self.experiment.samples_seen(step), values)
-            self.last_loss = values["loss"]
-            self._look_at(step, values)
-
-    def validate(self, state: TrainState) -> None:
-        """Measures the validation loss, notes whether it is the best, and saves a checkpoint."""
-        step = self.step
-        values = evaluate.metrics(self.predict(state.variables, "validation"))
-        self._check_finite(values["loss"], f"validation loss at step {step}")
-        for name, suite in self.suites.items():
-            answers = self.predict(state.variables, "validation", name)
-            values[f"suites.{name}"] = evaluate.suite_share(suite, answers)
-        samples = self.experiment.samples_seen(step)
-        self.writer.write("validation", step, samples, values)
-        gained = bool(distributed.agree([values["loss"] < self.progress.best_loss])[0])
-        if gained:
-            self.progress.best_loss, self.progress.best_step = values["loss"], step
-            self.progress.validations_without_gain = 0
-        else:
-            self.progress.validations_without_gain += 1
-        self.save(state, values["loss"])
-        self._warn_of_chance(step, values)
-        self.on_validation(step, values)
-        self.say(
-            f"{samples:>9,} samples: validation loss {values['loss']:.4f}"
-            f"{' (best)' if gained else ''}, {evaluate.in_words(values)}"
-        )
-        if self._patience_is_over():
-            self.say(
-                f"Stopped after {self.progress.validations_without_gain} validations without a "
-                f"lower loss, at step {step}."
-            )
-
-    def save(self, state: TrainState, loss: float | None = None) -> None:
-        """Begins to save a checkpoint; the metrics of all its steps are written already."""
-        beside = {"rows": list(self.writer.rows), "config": self.experiment.config.to_dict()}
-        progress = dataclasses.asdict(self.progress)
-        self.checkpoints.save(self.step, state, progress | beside, loss)
-
-    def _look_at(self, step: int, values: dict[str, Any]) -> None:
-        """Says what is suspicious in a log line."""
-        if values["skipped_steps"]:
-            self.progress.skipped_steps += values["skipped_steps"]
-            self.say(
-                f"Up to step {step}, {self.progress.skipped_steps} steps were skipped: their loss "
-                "or gradient was not finite."
-            )
-        last = [row["loss"] for row in self.writer.rows if row["split"] == "train"][-EQUAL_LOSSES:]
-        if len(last) == EQUAL_LOSSES and len(set(last)) == 1 and last[0] is not None:
-            self._warn(
-                "constant",
-                f"the training loss is exactly {last[0]:.6g} in {EQUAL_LOSSES} log lines up to "
-                f"step {step}: nothing is learned. Is the learning rate "
-                f"({self.settings.learning_rate:g}) too small, or the data constant?",
-            )
-
-    def _warn_of_chance(self, step: int, values: dict[str, Any]) -> None:
-        name = "accuracy" if self.experiment.task.classifies else "match_accuracy"
-        accuracy, chance = values[name], values["chance"][name]
-        if 3 * step >= self.experiment.total_steps and values["intervals"][name][0] <= chance:
-            self._warn(
-                "chance",
-                f"after {step} of {self.experiment.total_steps} steps the validation accuracy, "
-                f"{accuracy:.2%}, cannot be told from chance, {chance:.2%}. A longer run, or "
-                "another learning rate or model, may be needed.",
-            )
-
-    def _warn(self, what: str, text: str) -> None:
-        if what not in self.warned:
-            self.warned.add(what)
-            self.say(f"Warning: {text}")
-
-    def _give_up(self, step: int) -> None:
-        """Saves the batch of the last step and stops."""
-        path = self.workdir / BAD_BATCH
-        batch = self.experiment.batch(step - 1)
-        arrays = {f"input_{name}": value for name, value in batch.inputs.items()}
-        for field in dataclasses.fields(batch):
-            if field.name != "inputs":
-                arrays[field.name] = getattr(batch, field.name)
-        if distributed.is_main():
-            with replacing(path, "wb") as file:
-                np.savez_compressed(file, step=step - 1, **arrays)
-        raise DivergedError(
-            f"the loss or the gradient of {MOST_SKIPPED_IN_A_ROW} steps in a row, up to step "
-            f"{step}, is not finite: training has diverged; {self._kept()}. The last batch is in "
-            f"{path}. {_WAY_OUT}"
-        )
-
-    def _check_finite(self, loss: float, what: str) -> None:
-        if not math.isfinite(loss):
-            raise DivergedError(
-                f"the {what} is {loss}: training has diverged; {self._kept()}. {_WAY_OUT}"
-            )
-
-    def _kept(self) -> str:
-        best = self.progress.best_step
-        return f"the best checkpoint, of step {best}, is kept" if best else "no validation yet"
-
-    def _patience_is_over(self) -> bool:
-        patience = self.settings.patience
-        return 0 < patience <= self.progress.validations_without_gain

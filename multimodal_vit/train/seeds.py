@@ -17,7 +17,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from multimodal_vit.train.experiment import Experiment
-from multimodal_vit.train.step import TrainData, TrainState, make_train_steps, many_steps
+from multimodal_vit.train.step import Epoch, TrainData, TrainState, make_train_steps, many_steps
 
 
 class SingleRun:
@@ -37,15 +37,15 @@ class SingleRun:
         del i
         return tree
 
-    def epoch_order(self, epoch: int) -> jax.Array:
-        """The base images of an epoch; see `Experiment.epoch_order`."""
-        return self.experiment.epoch_order(epoch)
+    def epoch(self, number: int) -> Epoch:
+        """What the steps of an epoch are drawn from."""
+        return self.experiment.epoch(number)
 
     def steps(
         self,
         state: TrainState,
         data: TrainData,
-        order: jax.Array,
+        epoch: Epoch,
         num_steps: int,
         active: Sequence[bool],
     ) -> tuple[TrainState, jax.Array]:
@@ -54,7 +54,7 @@ class SingleRun:
         Returns:
           The next state, and a token for each run; see `make_train_steps`.
         """
-        return self.train_steps(state, data, order, self.count(num_steps, active))
+        return self.train_steps(state, data, epoch, self.count(num_steps, active))
 
     def count(self, num_steps: int, active: Sequence[bool]) -> Any:
         """The steps of each run, as `train_steps` takes them."""
@@ -84,13 +84,13 @@ class Seeds(SingleRun):
             at_once = jax.default_backend() != "cpu"
 
         def one(data: TrainData, run: tuple[Any, ...]) -> tuple[TrainState, jax.Array]:
-            key, state, order, num_steps = run
-            return many_steps(first.train_step(key), state, data, order, num_steps)
+            state, epoch, num_steps = run
+            return many_steps(first.train_step(), state, data, epoch, num_steps)
 
         def train_steps(
-            state: TrainState, data: TrainData, order: jax.Array, num_steps: jax.Array
+            state: TrainState, data: TrainData, epoch: Epoch, num_steps: jax.Array
         ) -> tuple[TrainState, jax.Array]:
-            runs = jnp.stack([e.train_key for e in experiments]), state, order, num_steps
+            runs = state, epoch, num_steps
             if at_once:
                 return jax.vmap(one, in_axes=(None, 0))(data, runs)
             return jax.lax.map(lambda run: one(data, run), runs)
@@ -111,9 +111,9 @@ class Seeds(SingleRun):
         """The i-th run's part of what the other methods return."""
         return jax.tree.map(lambda x: x[i], tree)
 
-    def epoch_order(self, epoch: int) -> jax.Array:
-        """The base images of an epoch, of each run."""
-        return self._stack(*(e.epoch_order(epoch) for e in self.experiments))
+    def epoch(self, number: int) -> Epoch:
+        """What the steps of an epoch are drawn from, of each run."""
+        return self._stack(*(e.epoch(number) for e in self.experiments))
 
     def count(self, num_steps: int, active: Sequence[bool]) -> Any:
         """The steps of each run, as `train_steps` takes them."""

@@ -57,6 +57,19 @@ class TrainData:
     speech: Speech | None = None
 
 
+@flax.struct.dataclass
+class Epoch:
+    """What the pairs and the dropout of an epoch are drawn from: all that a step knows of its seed.
+
+    Attributes:
+      key: uint32 [2], the data of the training's key.
+      order: int32 [steps · batch_size], the base images; see `sampler.epoch_order`.
+    """
+
+    key: jax.Array
+    order: jax.Array
+
+
 def zero_sums(model: nn.Module, task: Task) -> dict[str, jax.Array]:
     """The metric sums of no steps at all."""
     names = metric_names(model.num_outputs, task.num_classes)
@@ -216,21 +229,21 @@ def accumulated_gradient(
 
 
 def draw_batch(
-    key: jax.Array, step: jax.Array, data: TrainData, order: jax.Array, task: Task, batch_size: int
+    step: jax.Array, data: TrainData, epoch: Epoch, task: Task, batch_size: int
 ) -> Batch:
-    """The batch of a step: a function of the key and the step, given the epoch's order.
+    """The batch of a step: a function of the epoch and the step.
 
     Args:
-      key: of the training.
       step: int32, the updates made before.
       data: the training split.
-      order: of the epoch's base images; see `sampler.epoch_order`.
+      epoch: that the step is in.
       task: the task.
       batch_size: B.
     """
     num_images = len(data.labels)
     step_in_epoch = step % sampler.steps_per_epoch(num_images, batch_size)
-    base, weight = sampler.base_images(order, step_in_epoch, batch_size, num_images)
+    base, weight = sampler.base_images(epoch.order, step_in_epoch, batch_size, num_images)
+    key = jax.random.wrap_key_data(epoch.key)
     batch_key = jax.random.fold_in(named_key(key, "batch"), step)
     return sampler.sample_batch(
         batch_key, data.images, data.labels, base, weight, task, speech=data.speech
@@ -243,7 +256,7 @@ def total_weight(step: jax.Array, num_images: int, batch_size: int) -> jax.Array
     return jnp.minimum(batch_size, num_images - step_in_epoch * batch_size).astype(jnp.float32)
 
 
-TrainStep = Callable[[TrainState, TrainData, jax.Array], TrainState]
+TrainStep = Callable[[TrainState, TrainData, Epoch], TrainState]
 
 
 def make_train_step(
@@ -255,12 +268,11 @@ def make_train_step(
     *,
     objective: str,
     batch_size: int,
-    key: jax.Array,
     accumulate_steps: int = 1,
 ) -> TrainStep:
     """Builds one training step over a mesh.
 
-    The batch of a step is a function of the key and the step; each device draws and computes its
+    The batch of a step is a function of the epoch and the step; each device draws and computes its
     share of the rows. What devices tell each other the compiler adds: where all hold all parameters
     that is one all-reduce, of the gradients and the metrics.
 
@@ -268,8 +280,7 @@ def make_train_step(
     they were, and the step is counted.
 
     Returns:
-      A pure function of the state, the data and the epoch's order of base images (see
-      `sampler.epoch_order`) that returns the next state.
+      A pure function of the state, the data and the epoch that returns the next state.
     """
 
     def lies(tree: Any) -> Any:  # says where a tree's arrays lie; nothing where all have copies
@@ -277,12 +288,13 @@ def make_train_step(
             return tree
         return jax.lax.with_sharding_constraint(tree, layout.shardings(mesh, tree))
 
-    def train_step(state: TrainState, data: TrainData, order: jax.Array) -> TrainState:
-        batch = draw_batch(key, state.step, data, order, task, batch_size)
+    def train_step(state: TrainState, data: TrainData, epoch: Epoch) -> TrainState:
+        batch = draw_batch(state.step, data, epoch, task, batch_size)
         batch = jax.lax.with_sharding_constraint(batch, layout.batch(mesh))
         params = state.params
         if layout.gathers:
             params = jax.lax.with_sharding_constraint(params, NamedSharding(mesh, P()))
+        key = jax.random.wrap_key_data(epoch.key)
         dropout_key = jax.random.fold_in(named_key(key, "dropout"), state.step)
         weight = total_weight(state.step, len(data.labels), batch_size)
         inputs = params, state.statistics, model, objective, batch, dropout_key, weight
@@ -319,14 +331,14 @@ def many_steps(
     train_step: TrainStep,
     state: TrainState,
     data: TrainData,
-    order: jax.Array,
+    epoch: Epoch,
     num_steps: jax.Array,
 ) -> tuple[TrainState, jax.Array]:
     """The steps of `make_train_steps`, not compiled."""
     end = state.step + num_steps
     state = jax.lax.while_loop(
         lambda state: (state.step < end) & (state.skipped_in_a_row < MOST_SKIPPED_IN_A_ROW),
-        lambda state: train_step(state, data, order),
+        lambda state: train_step(state, data, epoch),
         state,
     )
     return state, jnp.stack([state.step, state.skipped_in_a_row])
@@ -334,19 +346,19 @@ def many_steps(
 
 def make_train_steps(
     train_step: TrainStep,
-) -> Callable[[TrainState, TrainData, jax.Array, int], tuple[TrainState, jax.Array]]:
+) -> Callable[[TrainState, TrainData, Epoch, int], tuple[TrainState, jax.Array]]:
     """Compiles many steps into one dispatch; any number of steps is the same program.
 
     Returns:
-      A function of the state, which it consumes, the data, the epoch's order and the number of
-      steps. It returns the next state and a token, int32 [2], that is ready when the steps are done
-      and that outlives the state: the step, and the steps skipped in a row. Once these are
+      A function of the state, which it consumes, the data, the epoch and the number of steps. It
+      returns the next state and a token, int32 [2], that is ready when the steps are done and that
+      outlives the state: the step, and the steps skipped in a row. Once these are
       `MOST_SKIPPED_IN_A_ROW`, no further step is made.
     """
 
     def train_steps(
-        state: TrainState, data: TrainData, order: jax.Array, num_steps: jax.Array
+        state: TrainState, data: TrainData, epoch: Epoch, num_steps: jax.Array
     ) -> tuple[TrainState, jax.Array]:
-        return many_steps(train_step, state, data, order, num_steps)
+        return many_steps(train_step, state, data, epoch, num_steps)
 
     return jax.jit(train_steps, donate_argnums=0)
