@@ -26,6 +26,11 @@ class DamagedError(UserError):
     """A file is not as this program wrote it."""
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether JAX found too little memory on a device."""
+    return "RESOURCE_EXHAUSTED" in str(error)
+
+
 def hint(value: object, allowed: Any) -> str:
     """A question in brackets that names the allowed text closest to a value; "" if none is."""
     close = difflib.get_close_matches(str(value), list(allowed), n=1)

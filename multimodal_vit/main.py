@@ -25,7 +25,7 @@ from absl import flags
 from ml_collections import ConfigDict, config_flags
 from rich.console import Console
 
-from multimodal_vit.errors import UserError
+from multimodal_vit.errors import UserError, is_out_of_memory
 from multimodal_vit.interruption import in_time
 
 MODES = ("train", "evaluate", "sample", "profile", "study", "search")
@@ -57,6 +57,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except RuntimeError as error:
+        reason = _fault_of_devices(error)
+        if reason is None:
+            raise
+        print(f"error: {reason}", file=sys.stderr)
+        return 2
+
+
+def _fault_of_devices(error: RuntimeError) -> str | None:
+    """What JAX met that a user can mend, in words; None where it is none of that."""
+    import jax  # late, as everywhere here
+
+    from multimodal_vit import distributed
+
+    if not isinstance(error, jax.errors.JaxRuntimeError):
+        return None
+    said = str(error).partition("\n")[0]
+    if is_out_of_memory(error):
+        return (
+            f"the device's memory is too small ({said}); in another --workdir, with a smaller "
+            "--config.train.batch_size or --config.evaluation.batch_size, with "
+            "--config.train.accumulate_steps=4 or with --config.model.remat, a step needs less"
+        )
+    if distributed.several():
+        return (
+            f"another process of this run has ended or cannot be reached ({said}); the same "
+            "command in all of them goes on from the last checkpoint"
+        )
+    return None
 
 
 def _run(argv: list[str]) -> int:

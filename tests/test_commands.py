@@ -174,6 +174,21 @@ def test_a_run_that_is_stopped_continues_to_the_same_numbers(finished, tmp_path,
     assert tests[0] == tests[1]
 
 
+def test_too_little_memory_is_said_in_one_line(tmp_path):
+    """A hidden layer of a million, for 1,408 pairs at once: 84 GB."""
+    large = ["--config.model.mlp_dim=1000000", "--config.train.batch_size=1408"]
+    words = "--config.model.modalities=('words',)"  # compiles faster
+    done = subprocess.run(
+        ["bash", "-c", 'ulimit -v 12000000; exec "$@"', "", sys.executable, "-m",
+         "multimodal_vit.main", *TINY, words, *large],
+        cwd=tmp_path, env=command_environment(), capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "error: the device's memory is too small" in done.stderr
+    assert "--config.train.accumulate_steps=4" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_sheet_does_not_bind_the_run_that_follows(tmp_path):
     done = run_command("--mode=sample", DIGITS, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

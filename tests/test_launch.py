@@ -54,31 +54,44 @@ def test_a_dry_run_of_several_processes_names_each(tmp_path):
     assert all("JAX_PLATFORMS=cpu" in line and "--num_processes=2" in line for line in lines)
 
 
-def wait_for_steps(process, metrics):
-    """Waits until a run has written its first metrics."""
+def wait_for_steps(process, metrics, rows=0):
+    """Waits until a run has written metrics, more than so many rows."""
     deadline = time.monotonic() + 250
-    while not (metrics.exists() and metrics.read_text()):
+    while not (metrics.exists() and metrics.read_text().count("\n") > rows):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
 
-def test_a_signal_to_one_process_stops_all_in_the_same_step(tmp_path):
+def signal_one_of_two(tmp_path, which):
+    """Starts a run of two processes, sends the second a signal once it trains; code and output."""
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    rows = metrics.read_text().count("\n") if metrics.exists() else 0
     arguments = ["--cpu-processes", "2", *TINY, "--config.train.num_samples=500000"]
     process = subprocess.Popen(
         ["bash", ROOT / "launch" / "local.sh", *arguments, "--workdir=run"], cwd=tmp_path,
         env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     try:
-        wait_for_steps(process, tmp_path / "run" / "metrics.jsonl")
+        wait_for_steps(process, metrics, rows + 3)  # one of them of a validation, with a checkpoint
         found = subprocess.run(
             ["pgrep", "-P", str(process.pid), "-f", "process_id=1"], capture_output=True, text=True
         )
-        os.kill(int(found.stdout), signal.SIGTERM)
+        os.kill(int(found.stdout), which)
         said, _ = process.communicate(timeout=200)
     finally:
         process.terminate()  # it passes that on
-    assert process.returncode == 0, said
+    return process.returncode, said
+
+
+def test_a_signal_to_one_process_stops_all_in_the_same_step_and_its_death_ends_all(tmp_path):
+    code, said = signal_one_of_two(tmp_path, signal.SIGKILL)
+    assert code not in (0, None)
+    assert said.count("error: another process of this run has ended or cannot be reached") == 1
+    assert "Traceback" not in said
+    code, said = signal_one_of_two(tmp_path, signal.SIGTERM)  # the same command goes on
+    assert code == 0, said
+    assert "Continuing from step" in said
     assert said.count("and saved. The same command continues.") == 1
     step = int(said.partition("Stopped at step ")[2].split()[0])
     assert (tmp_path / "run" / "checkpoints" / str(step) / "checksums.json").exists()

@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from multimodal_vit import config as configuration
 from multimodal_vit.data import load_splits
-from multimodal_vit.errors import DivergedError, UserError
+from multimodal_vit.errors import DivergedError, UserError, is_out_of_memory
 from multimodal_vit.run import finished, mend, run
 from multimodal_vit.search import storage as storage_lib
 from multimodal_vit.search.definition import Condition, SearchDir, conditions_of
@@ -283,7 +283,7 @@ class Search:
             display.line(f"{taken.title} failed: {reason}")
             return
         except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
+            if not is_out_of_memory(error):
                 raise
             self._fail(study, trial, "out of memory on the device")
             display.line(f"{taken.title} failed: out of memory on the device")

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 
 from multimodal_vit.config import data_arguments
 from multimodal_vit.data import Splits, load_splits
+from multimodal_vit.errors import is_out_of_memory
 from multimodal_vit.files import replacing
 from multimodal_vit.run import finished, mend, run_seeds
 from multimodal_vit.study.definition import StudyRun, runs_of
@@ -112,7 +113,7 @@ def run_all(
                 if outcome.error is not None:
                     folder.save_failure(str(outcome.error).partition(";")[0])
         except jax.errors.JaxRuntimeError as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):
+            if not is_out_of_memory(error):
                 raise
             for folder in folders:
                 folder.save_failure("out of memory on the device")
