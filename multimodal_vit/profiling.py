@@ -25,7 +25,9 @@ from multimodal_vit.train.step import Epoch, TrainData, draw_batch, loss_and_sum
 SECONDS_PER_REPEAT = 0.5
 REPEATS = 7
 TRACED_STEPS = 5
-CEILING_SIDE = 2048  # of the square matrices whose product measures what a device can do
+# What a device can do is measured by this many products of square matrices, one after the other.
+CEILING_PRODUCTS = 4
+CEILING_SIDE = {"cpu": 2048, "gpu": 8192, "tpu": 8192}
 
 # Dense bfloat16 FLOP/s of one device, from data sheets, by how its name in JAX begins.
 PEAKS = {
@@ -57,6 +59,8 @@ class Profile:
       flop_per_example: XLA's count of a whole step: also sampler and optimizer.
       model_flop_per_example: XLA's count of the gradient of the loss alone.
       formula_flop_per_example: see `formula_flop`.
+      ceiling_flop_per_second: what products of large matrices reach on all devices, measured.
+      share_of_ceiling: of that, by the formula's count.
       peak_flop_per_second: of all devices.
       peak_source: where that is from.
       share_of_peak: of it, by the formula's count.
@@ -78,6 +82,8 @@ class Profile:
     flop_per_example: float
     model_flop_per_example: float
     formula_flop_per_example: float
+    ceiling_flop_per_second: float
+    share_of_ceiling: float
     peak_flop_per_second: float
     peak_source: str
     share_of_peak: float
@@ -106,7 +112,9 @@ def profile(experiment: Experiment, traces: Path) -> Profile:
         timed.train(TRACED_STEPS)
     examples = config.train.num_seeds * config.train.batch_size
     formula = formula_flop(experiment)
-    peak, source = peak_flop(experiment)
+    ceiling, measured = ceiling_flop(experiment)
+    peak, source = data_sheet_peak(experiment) or (ceiling, measured)
+    achieved = formula * examples / step
     first = experiment.mesh.devices.flat[0]
     return Profile(
         name=config.name,
@@ -121,9 +129,11 @@ def profile(experiment: Experiment, traces: Path) -> Profile:
         flop_per_example=experiment.flop_per_example(),
         model_flop_per_example=model_flop(experiment),
         formula_flop_per_example=formula,
+        ceiling_flop_per_second=ceiling,
+        share_of_ceiling=achieved / ceiling,
         peak_flop_per_second=peak,
         peak_source=source,
-        share_of_peak=formula * examples / step / peak,
+        share_of_peak=achieved / peak,
         program_bytes=timed.program_bytes,
         peak_bytes=_peak_bytes(first),
         traces=str(traces),
@@ -258,29 +268,38 @@ def _inner(params: dict[str, Any]) -> Iterator[Jaxpr]:
                 yield part.jaxpr if isinstance(part, ClosedJaxpr) else part
 
 
-def peak_flop(experiment: Experiment) -> tuple[float, str]:
-    """The most FLOP/s that the devices can reach, and where that number is from."""
-    device, dtype = experiment.mesh.devices.flat[0], jnp.dtype(experiment.config.model.dtype)
-    if dtype == jnp.bfloat16:
+def data_sheet_peak(experiment: Experiment) -> tuple[float, str] | None:
+    """The FLOP/s in bfloat16 that `PEAKS` knows of all devices together, and of what."""
+    if experiment.config.model.dtype == "bfloat16":
         for name, peak in PEAKS.items():
-            if device.device_kind.startswith(name):
+            if experiment.mesh.devices.flat[0].device_kind.startswith(name):
                 return peak * experiment.mesh.size, f"data sheet of {name}, bfloat16"
-    # The virtual devices of a CPU share its cores.
-    count = 1 if device.platform == "cpu" else experiment.mesh.size
-    found = f"measured: products of {CEILING_SIDE}×{CEILING_SIDE} matrices, {dtype.name}"
-    return count * _matmul_ceiling(dtype, device), found
+    return None
 
 
-def _matmul_ceiling(dtype: jnp.dtype, device: jax.Device) -> float:
-    x = jax.device_put(jnp.ones((CEILING_SIDE, CEILING_SIDE), dtype), device)
-    product = jax.jit(jnp.matmul)
-    product(x, x).block_until_ready()
+def ceiling_flop(experiment: Experiment) -> tuple[float, str]:
+    """The FLOP/s of products of large matrices on all devices together, and what was measured."""
+    device, dtype = experiment.mesh.devices.flat[0], jnp.dtype(experiment.config.model.dtype)
+    side = CEILING_SIDE[device.platform]
+
+    @jax.jit
+    def products(x: jax.Array, y: jax.Array) -> jax.Array:
+        for _ in range(CEILING_PRODUCTS):
+            x = x @ y
+        return x
+
+    matrices = (jnp.ones((side, side), dtype), jnp.full((side, side), 1 / side, dtype))
+    x, y = jax.device_put(matrices, device)
+    products(x, y).block_until_ready()
     seconds = []
     for _ in range(REPEATS):
         began = time.monotonic()
-        product(x, x).block_until_ready()
+        products(x, y).block_until_ready()
         seconds.append(time.monotonic() - began)
-    return 2 * CEILING_SIDE**3 / min(seconds)
+    # The virtual devices of a CPU share its cores.
+    count = 1 if device.platform == "cpu" else experiment.mesh.size
+    found = f"measured: products of {side}×{side} matrices, {dtype.name}"
+    return count * CEILING_PRODUCTS * 2 * side**3 / min(seconds), found
 
 
 def _peak_bytes(device: jax.Device) -> int:

@@ -1,5 +1,6 @@
 """Ways to compute the same: rematerialised, in parts, in half precision, by the GPU's attention."""
 
+import dataclasses
 import json
 
 import jax
@@ -12,8 +13,15 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from multimodal_vit.config import changed, from_file
+from multimodal_vit.layout import make_mesh
 from multimodal_vit.models import SelfAttention, encoder
-from multimodal_vit.profiling import formula_flop, model_flop, product_flop
+from multimodal_vit.profiling import (
+    PEAKS,
+    data_sheet_peak,
+    formula_flop,
+    model_flop,
+    product_flop,
+)
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.seeds import program
 from multimodal_vit.train.step import accumulated_gradient, loss_and_sums
@@ -197,6 +205,17 @@ def test_a_loop_counts_as_often_as_it_runs():
     assert product_flop(jaxpr.jaxpr) == 5 * 2 * 4**3
 
 
+def test_a_known_gpus_peak_is_its_data_sheets(tiny_config, tiny_splits, monkeypatch):
+    kind = jax.devices()[0].device_kind
+    monkeypatch.setitem(PEAKS, kind[:3], 2e12)
+    assert data_sheet_peak(make(tiny_config, tiny_splits)) is None  # in float32
+    half = make(tiny_config, tiny_splits, model__dtype="bfloat16")
+    assert data_sheet_peak(half) == (2e12, f"data sheet of {kind[:3]}, bfloat16")
+    assert (
+        data_sheet_peak(dataclasses.replace(half, mesh=make_mesh(jax.devices()[:4], 1)))[0] == 8e12
+    )
+
+
 PROFILE = [
     "--mode=profile",
     f"--config={ROOT / 'configs' / 'digits_conv.py'}",
@@ -219,6 +238,7 @@ def test_profile_prints_a_table_and_writes_traces(tmp_path):
         found["formula_flop_per_example"], rel=0.1
     )
     assert found["peak_source"].startswith("measured")
+    assert found["share_of_ceiling"] == found["share_of_peak"]
     assert min(found["compile_seconds"], found["program_bytes"], found["peak_bytes"]) > 0
     for words in ("examples/s", "sampler's share", "compilation", "by formula", "peak memory"):
         assert words in done.stdout

@@ -87,6 +87,7 @@ def profile_table(found: Profile) -> Table:
     seeds = f"{found.num_seeds} seeds of " if found.num_seeds > 1 else ""
     batch = f"median; {seeds}{found.batch_size} examples"
     peak = f"{found.peak_flop_per_second / 1e12:,.2f} TFLOP/s ({found.peak_source})"
+    ceiling = f"{found.ceiling_flop_per_second / 1e12:,.2f} TFLOP/s (measured: large products)"
     for what, value, how in (
         ("time", f"{1e3 * found.step_seconds:,.2f} ms", batch),
         ("examples/s", f"{found.examples_per_second:,.0f}", ""),
@@ -100,10 +101,12 @@ def profile_table(found: Profile) -> Table:
             "3 × the forward pass's products and convolutions",
         ),
         ("share of the peak", f"{found.share_of_peak:.1%}", f"by formula, of {peak}"),
+        ("  of the ceiling", f"{found.share_of_ceiling:.1%}", f"of {ceiling}"),
         ("program's memory", f"{found.program_bytes / 1e6:,.1f} MB", "XLA's plan, one device"),
         ("peak memory", f"{found.peak_bytes / 1e6:,.1f} MB", "device; on a CPU the process"),
     ):
-        table.add_row(what, value, how)
+        if what != "  of the ceiling" or found.ceiling_flop_per_second < found.peak_flop_per_second:
+            table.add_row(what, value, how)
     return table
 
 
