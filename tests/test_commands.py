@@ -137,13 +137,24 @@ def test_sample_writes_a_sheet(tmp_path):
         assert min(image.size) > 600
 
 
+LONGER = [*TINY, "--config.train.num_samples=28240"]  # twenty epochs: time to send a signal
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """The workdir of the longer run, which nothing stopped."""
+    folder = tmp_path_factory.mktemp("straight")
+    done = run_command(*LONGER, "--workdir=run", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
 @pytest.mark.parametrize(
     ("which", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
 )
-def test_a_run_that_is_stopped_continues_to_the_same_numbers(finished, tmp_path, which, code):
-    budget = "--config.train.num_samples=28240"  # twenty epochs: time to send a signal
+def test_a_run_that_is_stopped_continues_to_the_same_numbers(straight, tmp_path, which, code):
     process = subprocess.Popen(
-        [sys.executable, "-m", "multimodal_vit.main", *TINY, budget, "--workdir=stopped"],
+        [sys.executable, "-m", "multimodal_vit.main", *LONGER, "--workdir=stopped"],
         cwd=tmp_path, env=command_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True,
     )  # fmt: skip
@@ -161,15 +172,13 @@ def test_a_run_that_is_stopped_continues_to_the_same_numbers(finished, tmp_path,
     # On a machine too busy to save in nine seconds it ends without.
     assert said or "Stopped without a last checkpoint" in err
     stopped_at = int(said[1]) if said else r"\d+"
-    again = run_command(*TINY, budget, "--workdir=stopped", cwd=tmp_path)
+    again = run_command(*LONGER, "--workdir=stopped", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert re.search(rf"Continuing from step {stopped_at} of 460", again.stdout)
-    straight = run_command(*TINY, budget, "--workdir=straight", cwd=tmp_path)
-    assert straight.returncode == 0
-    assert read_metrics(metrics) == read_metrics(tmp_path / "straight" / "metrics.jsonl")
+    assert read_metrics(metrics) == read_metrics(straight / "metrics.jsonl")
     tests = [
-        json.loads((tmp_path / name / "results.json").read_text())["test"]
-        for name in ("stopped", "straight")
+        json.loads((workdir / "results.json").read_text())["test"]
+        for workdir in (metrics.parent, straight)
     ]
     assert tests[0] == tests[1]
 
