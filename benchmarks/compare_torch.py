@@ -73,14 +73,22 @@ class Attention(nn.Module):
         return self.out(y.transpose(1, 2).reshape(B, T, D))
 
 
+class Norm(nn.LayerNorm):
+    """Layer normalisation whose result has its input's dtype, also under autocast."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Maps [..., D] to the same."""
+        return super().forward(x).to(x.dtype)
+
+
 class Block(nn.Module):
     """A pre-norm encoder block."""
 
     def __init__(self, dim: int, num_heads: int, mlp_dim: int, dropout_rate: float) -> None:
         super().__init__()
-        self.attention_norm = nn.LayerNorm(dim, eps=1e-6)
+        self.attention_norm = Norm(dim, eps=1e-6)
         self.attention = Attention(dim, num_heads)
-        self.mlp_norm = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp_norm = Norm(dim, eps=1e-6)
         self.mlp_in = nn.Linear(dim, mlp_dim)
         self.mlp_out = nn.Linear(mlp_dim, dim)
         self.dropout = nn.Dropout(dropout_rate)
@@ -92,7 +100,7 @@ class Block(nn.Module):
         return x + self.dropout(self.mlp_out(y))
 
 
-class ChannelNorm(nn.LayerNorm):
+class ChannelNorm(Norm):
     """Layer normalisation over the channels of [B, C, H, W]; free where these lie innermost."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -135,7 +143,7 @@ class TorchViT(nn.Module):
         self.dropout = nn.Dropout(model.dropout_rate)
         sizes = (dim, model.num_heads, model.mlp_dim, model.dropout_rate)
         self.blocks = nn.Sequential(*[Block(*sizes) for _ in range(model.num_encoder_layers)])
-        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.norm = Norm(dim, eps=1e-6)
         self.head = nn.Linear(dim, model.num_match_outputs + num_classes)
 
     def forward(self, image: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
@@ -147,7 +155,8 @@ class TorchViT(nn.Module):
         patches = self.projection(features).flatten(2).transpose(1, 2)  # (B, P, D)
         class_token = self.class_token.expand(len(image), -1, -1)
         x = torch.cat([class_token, self.words(words), patches.to(class_token.dtype)], dim=1)
-        x = self.norm(self.blocks(self.dropout(x + self.positions)))
+        x = (x + self.positions).to(dtype)
+        x = self.norm(self.blocks(self.dropout(x)))
         return self.head(x[:, 0])
 
     @torch.no_grad()
@@ -239,7 +248,9 @@ class TorchSampler:
 class TorchTraining:
     """The PyTorch side: model, optimizer, sampler, and a number of steps."""
 
-    def __init__(self, experiment: Experiment, device: str, compiled: bool) -> None:
+    def __init__(
+        self, experiment: Experiment, device: str, compiled: bool, mode: str = "default"
+    ) -> None:
         config = experiment.config
         self.train, self.device = config.train, device
         self.half = config.model.dtype == "bfloat16"
@@ -263,9 +274,10 @@ class TorchTraining:
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             self.optimizer, lambda step: min(1.0, step / warmup)
         )
-        self.loss: Callable[..., Any] = torch.compile(self.loss_of) if compiled else self.loss_of
-        self.draw = torch.compile(self.sampler.draw) if compiled else self.sampler.draw
-        self.sampler.draw = self.draw
+        self.loss: Callable[..., Any] = self.loss_of
+        if compiled:
+            self.loss = torch.compile(self.loss_of, mode=mode)
+            self.sampler.draw = torch.compile(self.sampler.draw, mode=mode)
 
     def loss_of(
         self, image: torch.Tensor, words: torch.Tensor, targets: torch.Tensor
@@ -282,6 +294,7 @@ class TorchTraining:
         """So many training steps, to their end."""
         sums = torch.zeros(3, device=self.device)
         for _ in range(count):
+            torch.compiler.cudagraph_mark_step_begin()  # for "reduce-overhead"
             loss, metrics = self.loss(*self.sampler())
             self.optimizer.zero_grad()
             loss.backward()
@@ -389,7 +402,7 @@ def disagreement(experiment: Experiment, device: str) -> tuple[float, float]:
 
 
 def compare(
-    name: str, gpu: bool, num_seeds: int, repeats: int, seconds: float, clock: Clock
+    name: str, gpu: bool, num_seeds: int, mode: str, repeats: int, seconds: float, clock: Clock
 ) -> dict[str, Any]:
     """Checks that the sides agree, lets them take turns, and returns a row of the table.
 
@@ -397,6 +410,7 @@ def compare(
       name: one of `MODELS`.
       gpu: whether both sides compute on a GPU.
       num_seeds: that ours trains in one program.
+      mode: of `torch.compile`.
       repeats: the rounds.
       seconds: of a turn.
       clock: returns seconds.
@@ -410,7 +424,7 @@ def compare(
     sides = {
         "ours": OurTraining(experiment, num_seeds),
         "torch_eager": TorchTraining(experiment, device, compiled=False),
-        "torch_compile": TorchTraining(experiment, device, compiled=True),
+        "torch_compile": TorchTraining(experiment, device, compiled=True, mode=mode),
     }
     steps, speeds = {}, {side: [] for side in sides}
     for side, training in sides.items():
@@ -452,6 +466,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--seeds", type=int, default=1, help="that ours trains in one program")
+    parser.add_argument(
+        "--compile-mode",
+        default="default",
+        choices=("default", "reduce-overhead", "max-autotune"),
+        help="of torch.compile; the second uses CUDA graphs",
+    )
     parser.add_argument("--repeats", type=int, default=7, help="rounds (default: 7)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of a turn (default: 3)")
     parser.add_argument(
@@ -468,10 +488,12 @@ def main() -> None:
         raise SystemExit("JAX and PyTorch see different devices; set JAX_PLATFORMS=cpu to compare")
     if arguments.cpu_time and (gpu or torch.get_num_threads() > 1):
         raise SystemExit("--cpu-time compares on one core: start it with taskset -c 0")
+    torch.backends.cudnn.benchmark = True  # choose the fastest convolutions, as XLA does
     clock = time.process_time if arguments.cpu_time else time.perf_counter
     rows = []
     for name in arguments.models:
-        row = compare(name, gpu, arguments.seeds, arguments.repeats, arguments.seconds, clock)
+        settings = arguments.seeds, arguments.compile_mode, arguments.repeats, arguments.seconds
+        row = compare(name, gpu, *settings, clock)
         rows.append(row)
         speeds = ", ".join(
             f"{side} {row[side]:,.0f}" for side in ("ours", "torch_eager", "torch_compile")

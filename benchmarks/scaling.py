@@ -1,7 +1,7 @@
 r"""Weak scaling from vendors' figures: the roofline of each chip, the all-reduce of each step.
 
 Calculates, measures nothing on an accelerator. A model's floating-point operations are XLA's count
-of its training step (`Experiment.flop_per_example`), its parameters are counted; the rest is the
+of its training step (`train.flop.flop_per_example`), its parameters are counted; the rest is the
 formula in docs/scaling.md. Needs no data set but the embedded digits.
 
     python benchmarks/scaling.py
@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 from multimodal_vit.config import small, thesis
 from multimodal_vit.models import parameter_count
 from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.train.flop import flop_per_example
 from multimodal_vit.train.step import make_train_steps
 
 
@@ -54,6 +55,7 @@ CHIPS = {
     "TPU v6e": Chip(918e12, 1600e9, 400e9, 256, math.inf),
 }
 LATENCY = 5e-6  # assumed, of one stage of a collective: no vendor prints it
+BYTES_OF_GRADIENT = 2  # for each parameter, where the model computes in bfloat16
 BYTES_OF_ADAM = 28  # for each parameter: p, m, v read and written, the gradient read; float32
 
 
@@ -80,7 +82,7 @@ class Model:
         per_layer = tokens * size.embedding_dim * 34 + 5 * size.num_heads * tokens**2
         return cls(
             parameter_count(state.params),
-            experiment.flop_per_example(),
+            flop_per_example(experiment),
             size.num_encoder_layers * per_layer,  # Korthikanti et al. 2022, equation 1
         )
 
@@ -150,7 +152,9 @@ def main() -> None:
     parser.add_argument(
         "--share-of-peak", type=float, default=0.4, help="assumed of the arithmetic (0.4)"
     )
-    parser.add_argument("--compiled", action="store_true", help="bytes of a compiled all-reduce")
+    parser.add_argument(
+        "--compiled", action="store_true", help="bytes of a compiled all-reduce of a float32 model"
+    )
     arguments = parser.parse_args()
     if arguments.compiled:
         found, expected = compiled_bytes()
@@ -161,7 +165,7 @@ def main() -> None:
     for name, model in counted.items():
         print(
             f"| {name} | {model.parameters:,} | {model.flop / 1e9:.1f} | "
-            f"{4 * model.parameters / 1e6:.1f} MB |"
+            f"{BYTES_OF_GRADIENT * model.parameters / 1e6:.1f} MB |"
         )
     print("\n| chip | FLOP / byte | " + " | ".join(counted) + " |")
     print("| --- | --- |" + " --- |" * len(counted))
@@ -180,7 +184,7 @@ def main() -> None:
             compute = max(arithmetic / arguments.share_of_peak, memory)
             cells = []
             for chips in (8, 64, 256):
-                reduce = all_reduce(4 * model.parameters, chip, chips)
+                reduce = all_reduce(BYTES_OF_GRADIENT * model.parameters, chip, chips)
                 low, high = efficiency(compute, reduce)
                 cells.append(f"{1e3 * reduce:.2f} ms: {low:.0%} – {high:.0%}")
             print(f"| {name} | {1e3 * compute:.2f} | " + " | ".join(cells) + " |")

@@ -9,18 +9,17 @@ import math
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from multimodal_vit.sampler import Batch
 from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.train.flop import flop_per_example, formula_flop, model_flop
 from multimodal_vit.train.seeds import program
-from multimodal_vit.train.step import Epoch, TrainData, draw_batch, loss_and_sums
+from multimodal_vit.train.step import Epoch, TrainData, draw_batch
 
 SECONDS_PER_REPEAT = 0.5
 REPEATS = 7
@@ -31,7 +30,9 @@ CEILING_SIDE = {"cpu": 2048, "gpu": 8192, "tpu": 8192}
 
 # Dense bfloat16 FLOP/s of one device, from data sheets, by how its name in JAX begins.
 PEAKS = {
+    "NVIDIA H200 NVL": 835.5e12,
     "NVIDIA H200": 989e12,
+    "NVIDIA H100 NVL": 835.5e12,
     "NVIDIA H100 PCIe": 756e12,
     "NVIDIA H100": 989e12,
     "NVIDIA A100": 312e12,
@@ -107,7 +108,10 @@ def profile(experiment: Experiment, traces: Path) -> Profile:
         timed = _Timed(experiment)
     finally:
         jax.config.update("jax_enable_compilation_cache", cached)
-    step, sampling = _seconds_per_step(timed.train), _seconds_per_step(timed.sample)
+    first = experiment.mesh.devices.flat[0]
+    step = _seconds_per_step(timed.train)
+    peak_bytes = _peak_bytes(first)  # before anything else lies there
+    sampling = _seconds_per_step(timed.sample)
     with jax.profiler.trace(str(traces), create_perfetto_trace=True):
         timed.train(TRACED_STEPS)
     examples = config.train.num_seeds * config.train.batch_size
@@ -115,7 +119,6 @@ def profile(experiment: Experiment, traces: Path) -> Profile:
     ceiling, measured = ceiling_flop(experiment)
     peak, source = data_sheet_peak(experiment) or (ceiling, measured)
     achieved = formula * examples / step
-    first = experiment.mesh.devices.flat[0]
     return Profile(
         name=config.name,
         devices=f"{experiment.mesh.size} × {first.device_kind} ({first.platform})",
@@ -126,7 +129,7 @@ def profile(experiment: Experiment, traces: Path) -> Profile:
         sampler_seconds=sampling,
         sampler_share=sampling / step,
         compile_seconds=timed.compile_seconds,
-        flop_per_example=experiment.flop_per_example(),
+        flop_per_example=flop_per_example(experiment),
         model_flop_per_example=model_flop(experiment),
         formula_flop_per_example=formula,
         ceiling_flop_per_second=ceiling,
@@ -135,7 +138,7 @@ def profile(experiment: Experiment, traces: Path) -> Profile:
         peak_source=source,
         share_of_peak=achieved / peak,
         program_bytes=timed.program_bytes,
-        peak_bytes=_peak_bytes(first),
+        peak_bytes=peak_bytes,
         traces=str(traces),
     )
 
@@ -166,7 +169,6 @@ class _Timed:
             - plan.alias_size_in_bytes
         )
         self._sample = jax.jit(_sampler(runs))
-        self.train(1), self.sample(1)
 
     def train(self, num_steps: int) -> float:
         """Makes steps of all seeds."""
@@ -185,6 +187,7 @@ class _Timed:
 
 def _seconds_per_step(call: Callable[[int], float]) -> float:
     """The median over dispatches of about equal length, so that other load falls on all alike."""
+    call(1)  # compiles, where that is still to be done
     num_steps = max(1, math.ceil(SECONDS_PER_REPEAT / call(1)))
     return statistics.median(call(num_steps) for _ in range(REPEATS)) / num_steps
 
@@ -202,70 +205,6 @@ def _sampler(runs: list[Experiment]) -> Callable[[TrainData, Epoch, jax.Array], 
         return jax.lax.fori_loop(1, num_steps, lambda step, _: draw(step), draw(jnp.int32(0)))
 
     return sample
-
-
-def model_flop(experiment: Experiment) -> float:
-    """FLOP of the gradient of the loss for one example, as XLA counts them before it optimises.
-
-    Every elementwise operation counts too, and what runs in a loop counts once.
-    """
-    forward, arguments = _forward(experiment)
-    lowered = jax.jit(jax.grad(forward)).lower(*arguments)
-    return lowered.cost_analysis()["flops"] / experiment.config.train.batch_size
-
-
-def formula_flop(experiment: Experiment) -> float:
-    """FLOP of one training example by the formula 3 · Σ 2·M·N·K.
-
-    The sum is over the matrix products [M, K] × [K, N] of the forward pass, convolutions among them
-    (M positions, N channels, K weights of one). The backward pass has two products of the same size
-    for each. Nothing else is counted.
-    """
-    forward, arguments = _forward(experiment)
-    jaxpr = jax.make_jaxpr(forward)(*arguments)
-    return 3 * product_flop(jaxpr.jaxpr) / experiment.config.train.batch_size
-
-
-def _forward(experiment: Experiment) -> tuple[Callable[..., jax.Array], tuple[Any, ...]]:
-    """The loss of a batch, and the shapes that it takes."""
-    plain = experiment.countable()
-    config, key = plain.config.train, jax.random.key(0)
-    batch = jax.eval_shape(
-        lambda data, epoch: draw_batch(0, data, epoch, plain.task, config.batch_size),
-        plain.train_data(),
-        plain.epoch(0),
-    )
-    state = plain.abstract_state()
-
-    def forward(params: Any, statistics: Any, batch: Batch) -> jax.Array:
-        return loss_and_sums(params, statistics, plain.model, config.objective, batch, key)[0]
-
-    return forward, (state.params, state.statistics, batch)
-
-
-def product_flop(jaxpr: Jaxpr) -> float:
-    """Σ 2·M·N·K of the matrix products and convolutions in a traced function."""
-    flop = 0.0
-    for eqn in jaxpr.eqns:
-        shapes = [var.aval.shape for var in eqn.invars if hasattr(var.aval, "shape")]
-        size = math.prod(eqn.outvars[0].aval.shape)
-        if eqn.primitive.name == "dot_general":
-            (contracted, _), _ = eqn.params["dimension_numbers"]
-            flop += 2 * size * math.prod(shapes[0][i] for i in contracted)
-        elif eqn.primitive.name == "conv_general_dilated":
-            features = eqn.params["dimension_numbers"].rhs_spec[0]
-            flop += 2 * size * math.prod(shapes[1]) / shapes[1][features]
-        else:
-            times = eqn.params.get("length", 1) if eqn.primitive.name == "scan" else 1
-            flop += times * sum(product_flop(inner) for inner in _inner(eqn.params))
-    return flop
-
-
-def _inner(params: dict[str, Any]) -> Iterator[Jaxpr]:
-    for value in params.values():
-        for part in value if isinstance(value, (tuple, list)) else (value,):
-            if isinstance(part, (Jaxpr, ClosedJaxpr)):
-                yield part.jaxpr if isinstance(part, ClosedJaxpr) else part
 
 
 def data_sheet_peak(experiment: Experiment) -> tuple[float, str] | None:
@@ -288,8 +227,9 @@ def ceiling_flop(experiment: Experiment) -> tuple[float, str]:
             x = x @ y
         return x
 
-    matrices = (jnp.ones((side, side), dtype), jnp.full((side, side), 1 / side, dtype))
-    x, y = jax.device_put(matrices, device)
+    with jax.default_device(device):  # random numbers: a device runs faster on ones
+        x, y = jax.random.normal(jax.random.key(0), (2, side, side), dtype)
+        y = y / jnp.sqrt(side).astype(dtype)
     products(x, y).block_until_ready()
     seconds = []
     for _ in range(REPEATS):

@@ -21,6 +21,7 @@ from multimodal_vit.probe import Probed, probe
 from multimodal_vit.suites import ALL, choose_suites
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.train.flop import flop_per_example
 from multimodal_vit.train.loop import train, train_seeds
 from multimodal_vit.train.one_run import Outcome
 from multimodal_vit.train.progress import Display
@@ -60,7 +61,7 @@ def run(
     outcome = train(experiment, workdir.path, display, should_stop, on_validation, slow_hint)
     if not outcome.finished:
         return outcome, None
-    return outcome, _finish(experiment, workdir, outcome, experiment.flop_per_example(), test)
+    return outcome, _finish(experiment, workdir, outcome, flop_per_example(experiment), test)
 
 
 def run_seeds(
@@ -88,7 +89,7 @@ def run_seeds(
         workdir.begin(experiment.config)
     folders = [workdir.path for workdir in workdirs]
     outcomes = train_seeds(experiments, folders, display, should_stop, slow_hint=slow_hint)
-    flop = experiments[0].flop_per_example() if any(o.finished for o in outcomes) else 0.0
+    flop = flop_per_example(experiments[0]) if any(o.finished for o in outcomes) else 0.0
     found: list[tuple[Outcome, dict[str, Any] | None]] = []
     for experiment, workdir, outcome in zip(experiments, workdirs, outcomes, strict=True):
         results = None

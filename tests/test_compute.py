@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import ROOT, run_command
+from jax._src import xla_bridge
 from jax._src.cudnn import fused_attention_stablehlo as cudnn
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -15,14 +16,9 @@ from jax.sharding import PartitionSpec as P
 from multimodal_vit.config import changed, from_file
 from multimodal_vit.layout import make_mesh
 from multimodal_vit.models import SelfAttention, encoder
-from multimodal_vit.profiling import (
-    PEAKS,
-    data_sheet_peak,
-    formula_flop,
-    model_flop,
-    product_flop,
-)
+from multimodal_vit.profiling import PEAKS, data_sheet_peak
 from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.train.flop import flop_per_example, formula_flop, model_flop, product_flop
 from multimodal_vit.train.seeds import program
 from multimodal_vit.train.step import accumulated_gradient, loss_and_sums
 
@@ -79,7 +75,7 @@ def test_rematerialisation_changes_memory_and_no_result(tiny_config, tiny_splits
         experiments[1].init_state(), experiments[1].train_data(), experiments[1].epoch(0)
     ))  # fmt: skip
     assert jaxpr.count("remat") or jaxpr.count("checkpoint")
-    assert experiments[1].flop_per_example() == experiments[0].flop_per_example()
+    assert flop_per_example(experiments[1]) == flop_per_example(experiments[0])
 
 
 def test_a_gradient_in_parts_is_the_whole_batchs_also_where_devices_share_it(
@@ -166,9 +162,9 @@ def test_attention_weights_are_there_however_it_is_computed(gpu):
 
 def test_flop_do_not_depend_on_how_attention_is_computed(request, tiny_config, tiny_splits):
     config = changed(tiny_config, {"model.dtype": "bfloat16"})
-    before = make(config, tiny_splits).flop_per_example()
+    before = flop_per_example(make(config, tiny_splits))
     request.getfixturevalue("gpu")  # convolutions are written differently too
-    assert make(config, tiny_splits).flop_per_example() == pytest.approx(before, rel=0.1)
+    assert flop_per_example(make(config, tiny_splits)) == pytest.approx(before, rel=0.1)
 
 
 # ---- --mode=profile ----
@@ -184,7 +180,18 @@ def test_xlas_count_of_flop_and_the_formulas_agree(name, digits):
     experiment = Experiment.create(config, digits, jax.devices()[:1])
     formula = formula_flop(experiment)
     assert model_flop(experiment) == pytest.approx(formula, rel=0.1)
-    assert experiment.flop_per_example() == pytest.approx(formula, rel=0.1)
+    assert flop_per_example(experiment) == pytest.approx(formula, rel=0.1)
+
+
+def test_where_the_backend_does_not_count_flop_are_by_formula(
+    tiny_config, tiny_splits, monkeypatch
+):
+    """As on a GPU where JAX may not use the CPU."""
+    monkeypatch.setattr(xla_bridge, "using_pjrt_c_api", lambda backend=None: True)
+    experiment = make(tiny_config, tiny_splits)
+    formula = formula_flop(experiment)
+    assert flop_per_example(experiment) == formula
+    assert model_flop(experiment) == formula
 
 
 def test_the_formula_of_one_encoder_by_hand(tiny_config, tiny_splits):

@@ -105,8 +105,8 @@ def test_local_refuses_what_it_cannot_do(tmp_path, arguments):
 
 
 SRUN = """#!/bin/bash
-[ "$1" = --kill-on-bad-exit=1 ] || exit 1
-shift
+[ "$1 $2" = "--kill-on-bad-exit=1 --cpus-per-task=8" ] || exit 1
+shift 2
 if [ "${SLURM_JOB_NUM_NODES:-1}" = 1 ]; then exec "$@"; fi
 for ((i = 0; i < SLURM_JOB_NUM_NODES; i++)); do SLURM_PROCID=$i "$@"; done
 """

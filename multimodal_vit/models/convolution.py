@@ -4,7 +4,15 @@ XLA:CPU runs the gradients of a convolution inside a loop body many times slower
 issue 12868): that of a kernel of 48 to 64 channels 60 times. The training loop is such a body.
 There the convolution is written as shifted slices, laid side by side, times the kernel as a matrix.
 The numbers agree to rounding.
+
+Several seeds at once are several kernels at once. JAX would make one grouped convolution of them,
+and grouped convolutions are slow on GPUs, their gradients above all; here they are computed one
+after the other.
 """
+
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -39,11 +47,55 @@ def convolve_as_matmul(x: jax.Array, kernel: jax.Array, stride: int, padding: st
     return y.reshape(B, rows, columns, F)
 
 
-def convolve_lax(x: jax.Array, kernel: jax.Array, stride: int, padding: str) -> jax.Array:
-    """The same by `jax.lax.conv_general_dilated`."""
+def _conv(x: jax.Array, kernel: jax.Array, stride: int, padding: str) -> jax.Array:
     return jax.lax.conv_general_dilated(
         x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
+
+
+def _one_after_the_other(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The same function, which `vmap` over several arguments calls for each entry."""
+    mapped = jax.custom_batching.custom_vmap(function)
+
+    @mapped.def_vmap
+    def rule(axis_size: int, in_batched: list[bool], *arguments: jax.Array) -> tuple[Any, Any]:
+        if sum(in_batched) == 1:
+            axes = [0 if batched else None for batched in in_batched]
+            results = jax.vmap(function, in_axes=axes)(*arguments)
+        else:
+            pairs = list(zip(arguments, in_batched, strict=True))
+            each = [
+                function(*(a[i] if batched else a for a, batched in pairs))
+                for i in range(axis_size)
+            ]
+            results = jax.tree.map(lambda *x: jnp.stack(x), *each)
+        return results, jax.tree.map(lambda _: True, results)
+
+    return mapped
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def convolve_lax(x: jax.Array, kernel: jax.Array, stride: int, padding: str) -> jax.Array:
+    """The same by `jax.lax.conv_general_dilated`; for reverse differentiation only."""
+    return _one_after_the_other(lambda x, kernel: _conv(x, kernel, stride, padding))(x, kernel)
+
+
+def _forward(
+    x: jax.Array, kernel: jax.Array, stride: int, padding: str
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return convolve_lax(x, kernel, stride, padding), (x, kernel)
+
+
+def _backward(
+    stride: int, padding: str, kept: tuple[jax.Array, jax.Array], upstream: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    def pull(x: jax.Array, kernel: jax.Array, upstream: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return jax.vjp(lambda *a: _conv(*a, stride, padding), x, kernel)[1](upstream)
+
+    return _one_after_the_other(pull)(*kept, upstream)
+
+
+convolve_lax.defvjp(_forward, _backward)
 
 
 class Conv(nn.Module):

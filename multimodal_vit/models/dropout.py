@@ -58,11 +58,12 @@ def random_bytes(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     *rows, last = shape
     blocks = (*rows, -(-last // _ENTRIES_PER_BLOCK))
     if _is_threefry(key) and math.prod(blocks) < 2**32:
-        words = jnp.stack(_blocks(key, blocks), axis=-1)
+        words = _blocks(key, blocks)
     else:
-        words = jax.random.bits(key, (*blocks, 2), jnp.uint32)
+        words = tuple(jax.random.bits(key, (2, *blocks), jnp.uint32))
     words = jax.lax.optimization_barrier(words)  # else a fusion would draw a block for each entry
-    return jax.lax.bitcast_convert_type(words, jnp.uint8).reshape(*rows, -1)[..., :last]
+    planes = [(word >> shift).astype(jnp.uint8) for word in words for shift in (0, 8, 16, 24)]
+    return jnp.concatenate(planes, axis=-1)[..., :last]
 
 
 class Dropout(nn.Module):

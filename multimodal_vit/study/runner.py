@@ -22,6 +22,7 @@ from multimodal_vit.files import replacing
 from multimodal_vit.run import finished, mend, run_seeds
 from multimodal_vit.study.definition import StudyRun, runs_of
 from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.train.flop import flop_per_example
 from multimodal_vit.train.progress import Display
 
 TABLE = "results.csv"
@@ -101,7 +102,7 @@ def run_all(
         if which.condition not in flop:
             experiment = experiment_of(which)
             samples = experiment.samples_seen(experiment.total_steps)
-            flop[which.condition] = experiment.flop_per_example() * samples
+            flop[which.condition] = flop_per_example(experiment) * samples
     display.begin(runs, flop)
 
     def train(group: Sequence[StudyRun]) -> None:

@@ -133,10 +133,14 @@ class Experiment:
             self.layout.shardings(self.mesh, shapes),
         )
 
+    def host_data(self) -> TrainData:
+        """The training split, in host memory."""
+        train = self.splits.train
+        return TrainData(train.images, train.labels, self.speech("train"))
+
     def train_data(self) -> TrainData:
         """The training split, on every device of the mesh."""
-        train = self.splits.train
-        return self.on_mesh(TrainData(train.images, train.labels, self.speech("train")))
+        return self.on_mesh(self.host_data())
 
     def speech(self, part: str) -> Speech | None:
         """The recordings of a part of the data, in host memory, for the sampler to draw from."""
@@ -153,9 +157,8 @@ class Experiment:
 
     def epoch(self, number: int) -> Epoch:
         """What the steps of an epoch are drawn from, on the mesh."""
-        key = jax.random.fold_in(named_key(self._key, "order"), number)
-        order = sampler.epoch_order(key, len(self.splits.train), self.config.train.batch_size)
-        return self.on_mesh(Epoch(jax.random.key_data(named_key(self._key, "train")), order))
+        sizes = len(self.splits.train), self.config.train.batch_size
+        return _epoch(self._key, number, *sizes, NamedSharding(self.mesh, P()))
 
     def train_step(self) -> step_lib.TrainStep:
         """One step, not compiled, and the same for every seed; see `make_train_step`."""
@@ -185,35 +188,6 @@ class Experiment:
         draw: Callable[..., sampler.Batch] = jax.jit(sampler.sample_batch, static_argnums=5)
         weight, speech = jnp.ones(len(base)), self.speech("train")
         return jax.device_get(draw(key, images, labels, base, weight, self.task, speech=speech))
-
-    def flop_per_example(self) -> float:
-        """Floating-point operations of one training step, divided by its batch size.
-
-        XLA's own count for the step before optimisation: forward, backward, optimizer and sampler;
-        what rematerialisation computes twice counts once.
-        """
-        if (plain := self.countable()) is not self:
-            return plain.flop_per_example()
-        arguments = self.abstract_state(), self.train_data(), self.epoch(0)
-        lowered = jax.jit(self.train_step()).lower(*arguments)
-        return lowered.cost_analysis()["flops"] / self.config.train.batch_size
-
-    def countable(self) -> "Experiment":
-        """The same computation as XLA can count it: it sees neither in loops nor in cuDNN.
-
-        Dropout's random bits, which it would count, are no floating-point operations.
-        """
-        settings = {
-            "model.attention": "products",
-            "model.dropout_rate": 0.0,
-            "model.remat": False,
-            "train.accumulate_steps": 1,
-        }
-        now = configuration.fields(self.config)
-        if all(now[field] == value for field, value in settings.items()):
-            return self
-        config = configuration.changed(self.config, settings)
-        return dataclasses.replace(self, config=config, model=build_model(config.model, self.task))
 
     def predictor(self, suites: Mapping[str, Suite] | None = None) -> "Predictor":
         """What predicts a whole part of the data; see `Predictor`."""
@@ -306,6 +280,17 @@ class Predictor:
         key = named_key(self._key, f"{part} {stream}" if stream else own)
         pool = Pool(images, labels, confusable, speech)
         return pool, key, list(self.suites).index(suite)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _epoch(
+    key: jax.Array, number: int, num_images: int, batch_size: int, sharding: NamedSharding
+) -> Epoch:
+    """Drawn on the devices that need it, by each process for its own: the host waits for none."""
+    order_key = jax.random.fold_in(named_key(key, "order"), number)
+    order = sampler.epoch_order(order_key, num_images, batch_size)
+    epoch = Epoch(jax.random.key_data(named_key(key, "train")), order)
+    return jax.lax.with_sharding_constraint(epoch, sharding)
 
 
 def available_devices() -> list[jax.Device]:

@@ -2,9 +2,10 @@
 
 The runs share data, model and devices and differ in their seed alone. Their states are one tree
 of arrays with a first axis for the runs. On an accelerator `vmap` makes one larger model of them,
-which fills the chip; on the CPU, which one small model fills already, a loop on the device computes
-them one after the other. The loop gives each run the bits that it has alone; under `vmap` products
-are summed in another order, which changes a loss by rounding.
+which fills the chip; on the CPU, which one small model fills already, and on several accelerators,
+which share each batch, a loop on the device computes them one after the other. The loop gives each
+run the bits that it has alone; under `vmap` products are summed in another order, which changes a
+loss by rounding.
 """
 
 from collections.abc import Sequence
@@ -73,7 +74,7 @@ class Seeds(SingleRun):
     """The training steps of several runs.
 
     Attributes:
-      at_once: whether `vmap` computes them; None chooses by backend.
+      at_once: whether `vmap` computes them; None chooses by the devices.
     """
 
     def __init__(self, experiments: Sequence[Experiment], at_once: bool | None = None) -> None:
@@ -81,7 +82,7 @@ class Seeds(SingleRun):
         self.experiment = first = experiments[0]
         on_mesh = NamedSharding(first.mesh, P())
         if at_once is None:
-            at_once = jax.default_backend() != "cpu"
+            at_once = jax.default_backend() != "cpu" and first.mesh.size == 1
 
         def one(data: TrainData, run: tuple[Any, ...]) -> tuple[TrainState, jax.Array]:
             state, epoch, num_steps = run

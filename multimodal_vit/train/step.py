@@ -7,6 +7,7 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import optax.contrib
 from jax.sharding import Mesh, NamedSharding
@@ -70,11 +71,12 @@ class Epoch:
     order: jax.Array
 
 
-def zero_sums(model: nn.Module, task: Task) -> dict[str, jax.Array]:
+def zero_sums(model: nn.Module, task: Task) -> dict[str, np.ndarray]:
     """The metric sums of no steps at all."""
     names = metric_names(model.num_outputs, task.num_classes)
     per_step = ("steps", "gradient_norm", "skipped_steps")
-    return {name: jnp.zeros((), jnp.float32) for name in (*names, *per_step)}
+    # From host memory: what is computed on a device waits there for its turn.
+    return {name: np.zeros((), np.float32) for name in (*names, *per_step)}
 
 
 def mean_metrics(sums: dict[str, Any]) -> dict[str, float | None]:
