@@ -26,7 +26,8 @@ REPEATS = 7
 TRACED_STEPS = 5
 # What a device can do is measured by this many products of square matrices, one after the other.
 CEILING_PRODUCTS = 4
-CEILING_SIDE = {"cpu": 2048, "gpu": 8192, "tpu": 8192}
+CEILING_SIDE = 8192
+CEILING_SIDE_CPU = 2048
 
 # Dense bfloat16 FLOP/s of one device, from data sheets, by how its name in JAX begins.
 PEAKS = {
@@ -66,7 +67,7 @@ class Profile:
       peak_source: where that is from.
       share_of_peak: of it, by the formula's count.
       program_bytes: what the program needs on one device by XLA's plan: arguments, results and
-        temporary arrays.
+        temporary arrays; None where the backend does not say.
       peak_bytes: the most that was in use on a device, or on the CPU by the process.
       traces: the folder of the traces.
     """
@@ -88,7 +89,7 @@ class Profile:
     peak_flop_per_second: float
     peak_source: str
     share_of_peak: float
-    program_bytes: int
+    program_bytes: int | None
     peak_bytes: int
     traces: str
 
@@ -162,12 +163,14 @@ class _Timed:
         self.compile_seconds = time.monotonic() - began
         self._train_steps = compiled
         plan = compiled.memory_analysis()
-        self.program_bytes = (
-            plan.argument_size_in_bytes
-            + plan.output_size_in_bytes
-            + plan.temp_size_in_bytes
-            - plan.alias_size_in_bytes
-        )
+        self.program_bytes: int | None = None
+        if plan is not None:
+            self.program_bytes = (
+                plan.argument_size_in_bytes
+                + plan.output_size_in_bytes
+                + plan.temp_size_in_bytes
+                - plan.alias_size_in_bytes
+            )
         self._sample = jax.jit(_sampler(runs))
 
     def train(self, num_steps: int) -> float:
@@ -219,7 +222,7 @@ def data_sheet_peak(experiment: Experiment) -> tuple[float, str] | None:
 def ceiling_flop(experiment: Experiment) -> tuple[float, str]:
     """The FLOP/s of products of large matrices on all devices together, and what was measured."""
     device, dtype = experiment.mesh.devices.flat[0], jnp.dtype(experiment.config.model.dtype)
-    side = CEILING_SIDE[device.platform]
+    side = CEILING_SIDE_CPU if device.platform == "cpu" else CEILING_SIDE
 
     @jax.jit
     def products(x: jax.Array, y: jax.Array) -> jax.Array:

@@ -78,6 +78,10 @@ def seeds_table(title: str, results: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def _megabytes(count: int | None) -> str:
+    return "not known" if count is None else f"{count / 1e6:,.1f} MB"
+
+
 def profile_table(found: Profile) -> Table:
     """What `profiling.profile` measured."""
     table = Table(title=f"{found.name}, {found.devices}", title_justify="left")
@@ -102,8 +106,8 @@ def profile_table(found: Profile) -> Table:
         ),
         ("share of the peak", f"{found.share_of_peak:.1%}", f"by formula, of {peak}"),
         ("  of the ceiling", f"{found.share_of_ceiling:.1%}", f"of {ceiling}"),
-        ("program's memory", f"{found.program_bytes / 1e6:,.1f} MB", "XLA's plan, one device"),
-        ("peak memory", f"{found.peak_bytes / 1e6:,.1f} MB", "device; on a CPU the process"),
+        ("program's memory", _megabytes(found.program_bytes), "XLA's plan, one device"),
+        ("peak memory", _megabytes(found.peak_bytes), "device; on a CPU the process"),
     ):
         if what != "  of the ceiling" or found.ceiling_flop_per_second < found.peak_flop_per_second:
             table.add_row(what, value, how)
