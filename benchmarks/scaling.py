@@ -1,8 +1,8 @@
 r"""Weak scaling from vendors' figures: the roofline of each chip, the all-reduce of each step.
 
-Calculates, measures nothing on an accelerator. A model's floating-point operations are XLA's count
-of its training step (`train.flop.flop_per_example`), its parameters are counted; the rest is the
-formula in docs/scaling.md. Needs no data set but the embedded digits.
+Calculates, measures nothing on an accelerator. A model's floating-point operations are those of
+its matrix products and convolutions (`train.flop.formula_flop`), its parameters are counted; the
+rest is the formula in docs/scaling.md. Needs no data set but the embedded digits.
 
     python benchmarks/scaling.py
     python benchmarks/scaling.py --batch 512 --share-of-peak 0.25
@@ -22,7 +22,7 @@ from ml_collections import ConfigDict
 from multimodal_vit.config import small, thesis
 from multimodal_vit.models import parameter_count
 from multimodal_vit.train.experiment import Experiment
-from multimodal_vit.train.flop import flop_per_example
+from multimodal_vit.train.flop import formula_flop
 from multimodal_vit.train.step import make_train_steps
 
 
@@ -82,7 +82,7 @@ class Model:
         per_layer = tokens * size.embedding_dim * 34 + 5 * size.num_heads * tokens**2
         return cls(
             parameter_count(state.params),
-            flop_per_example(experiment),
+            formula_flop(experiment),
             size.num_encoder_layers * per_layer,  # Korthikanti et al. 2022, equation 1
         )
 
