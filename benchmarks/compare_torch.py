@@ -17,6 +17,7 @@ one program, beside one of PyTorch's, and the examples of all five count.
 """
 
 import argparse
+import copy
 import json
 import os
 import statistics
@@ -339,13 +340,13 @@ def random_splits() -> Splits:
     return Splits(part(55_000), part(1_000), part(1_000), "random images")
 
 
-def experiment_of(name: str, gpu: bool, splits: Splits | None = None) -> Experiment:
+def experiment_of(name: str, gpu: bool) -> Experiment:
     """One of `MODELS`, on MNIST or, where that is not found, on random images."""
     file, changes = MODELS[name]
     config = changed(from_file(CONFIGS / file), changes | (GPU if gpu else {}))
     devices = jax.devices()[:1]
     try:
-        return Experiment.create(config, splits, devices)
+        return Experiment.create(config, devices=devices)
     except UserError:
         return Experiment.create(config, random_splits(), devices)
 
@@ -389,7 +390,7 @@ def disagreement(experiment: Experiment, device: str) -> tuple[float, float]:
     with torch.backends.cudnn.flags(allow_tf32=False):
         found = torch_side.model(image, words).detach().cpu().numpy()
         torch_side.loss_of(image, words, torch_targets(match, classes))[0].backward()
-    wanted = TorchTraining(experiment, "cpu", compiled=False).model
+    wanted = copy.deepcopy(torch_side.model).cpu()
     wanted.load_flax(gradient)  # the same tree, so the same places
     apart = [
         float(
@@ -495,9 +496,7 @@ def main() -> None:
         settings = arguments.seeds, arguments.compile_mode, arguments.repeats, arguments.seconds
         row = compare(name, gpu, *settings, clock)
         rows.append(row)
-        speeds = ", ".join(
-            f"{side} {row[side]:,.0f}" for side in ("ours", "torch_eager", "torch_compile")
-        )
+        speeds = ", ".join(f"{side} {row[side]:,.0f}" for side in SIDES)
         print(
             f"{name} on {row['device']}: {speeds} examples/s; ratio {row['ratio']:.2f}", flush=True
         )

@@ -200,7 +200,7 @@ def _sampler(runs: list[Experiment]) -> Callable[[TrainData, Epoch, jax.Array], 
     first, size = runs[0], runs[0].config.train.batch_size
 
     def sample(data: TrainData, epoch: Epoch, num_steps: jax.Array) -> Batch:
-        epochs = jax.tree.map(lambda x: x.reshape(len(runs), -1), epoch)
+        epochs = epoch if len(runs) > 1 else jax.tree.map(lambda x: x[None], epoch)
 
         def draw(step: jax.Array) -> Batch:
             return jax.vmap(lambda epoch: draw_batch(step, data, epoch, first.task, size))(epochs)

@@ -1,5 +1,6 @@
 """What the tests share: where the real data lies, small data, and running a command."""
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -116,6 +117,28 @@ def assert_trees_equal(a, b):
     import jax
 
     jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def load_module(path: Path):
+    """A Python file that is in no package: a benchmark, a configuration."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def six_losses(experiment):
+    """The loss of each of six steps, and the state after them."""
+    import jax
+
+    state, data = experiment.init_state(), experiment.train_data()
+    step, found = jax.jit(experiment.train_step()), []
+    for _ in range(6):
+        epoch = experiment.epoch(int(state.step) // experiment.steps_per_epoch)
+        before = state.sums["loss"]
+        state = step(state, data, epoch)
+        found.append(float(state.sums["loss"] - before))
+    return found, state
 
 
 class StopAfter:

@@ -1,23 +1,14 @@
 """The benchmarks: the same computation on both sides, and rows with the fields they promise."""
 
-import importlib.util
 import json
 import sys
 
 import jax
 import pytest
-from conftest import ROOT
+from conftest import ROOT, load_module
 
 from multimodal_vit.config import fields
 from multimodal_vit.train.experiment import Experiment
-
-
-def load(name: str):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize(
@@ -31,7 +22,7 @@ def load(name: str):
 )
 def test_pytorch_computes_the_same(changes, tiny_config, tiny_splits):
     pytest.importorskip("torch", reason="the comparison needs PyTorch: pip install '.[benchmark]'")
-    compare_torch = load("compare_torch")
+    compare_torch = load_module(ROOT / "benchmarks" / "compare_torch.py")
     for field, value in changes.items():
         assert field in fields(tiny_config)
         group, name = field.split(".")
@@ -51,7 +42,7 @@ def test_pytorch_computes_the_same(changes, tiny_config, tiny_splits):
 def test_the_speedrun_writes_the_mean_of_its_seeds(
     tiny_config, tiny_splits, tmp_path, monkeypatch, capsys
 ):
-    time_to_accuracy = load("time_to_accuracy")
+    time_to_accuracy = load_module(ROOT / "benchmarks" / "time_to_accuracy.py")
     tiny_config.train.num_samples = 2 * 88
     create = Experiment.create
     monkeypatch.setattr(time_to_accuracy, "from_file", lambda path: tiny_config)

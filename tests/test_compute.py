@@ -100,7 +100,7 @@ def test_every_seed_is_the_same_program(tiny_config, tiny_splits):
         program.lower(*given).as_text() for program, given in zip(programs, arguments, strict=True)
     ]
     assert texts[0] == texts[1]
-    drawn = [given[2].key.tolist() for given in arguments]
+    drawn = [jax.random.key_data(given[2].key).tolist() for given in arguments]
     assert drawn[0] != drawn[1]
 
 

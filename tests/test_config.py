@@ -1,11 +1,10 @@
 """Configurations: every file works, mistakes are reported together, saving keeps everything."""
 
-import importlib.util
 import json
 import re
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, load_module
 
 from multimodal_vit import config as configuration
 from multimodal_vit.errors import UserError
@@ -14,16 +13,9 @@ FILES = sorted((ROOT / "configs").glob("*.py"))
 EXPERIMENTS = [path for path in FILES if not path.stem.startswith(("study", "search"))]
 
 
-def load_file(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_every_config_is_valid_in_every_preset(path):
-    get_config = load_file(path).get_config
+    get_config = load_module(path).get_config
     configuration.check(get_config())
     if path.stem != "digits_conv":  # the embedded default has one size
         for preset in configuration.PRESETS:
@@ -32,17 +24,17 @@ def test_every_config_is_valid_in_every_preset(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_docstring_of_a_config_gives_the_command(path):
-    command = re.search(r"--config=(configs/\w+\.py)", load_file(path).__doc__)
+    command = re.search(r"--config=(configs/\w+\.py)", load_module(path).__doc__)
     assert ROOT / command[1] == path
 
 
 def test_the_thesis_is_the_default_preset():
-    config = load_file(ROOT / "configs" / "mnist_conv.py").get_config()
+    config = load_module(ROOT / "configs" / "mnist_conv.py").get_config()
     assert config.train.num_samples == 6_400_000
     assert (config.model.stem, config.model.num_conv_layers) == ("conv", 4)
     assert config.model.patch_size == 4
     assert (config.task.false_rate, config.task.replacement_rate) == (0.5, 0.25)
-    patch = load_file(ROOT / "configs" / "mnist_patch.py").get_config()
+    patch = load_module(ROOT / "configs" / "mnist_patch.py").get_config()
     assert configuration.differences(config, patch) == ["model.num_conv_layers: 4 there, 0 given"]
 
 
@@ -50,7 +42,7 @@ def test_the_thesis_is_the_default_preset():
 @pytest.mark.parametrize("preset", sorted(configuration.PRESETS.keys() - {"speedrun"}))
 def test_the_two_data_sets_get_the_same_model_and_training(condition, preset):
     mnist, fashion = (
-        load_file(ROOT / "configs" / f"{name}_{condition}.py").get_config(preset)
+        load_module(ROOT / "configs" / f"{name}_{condition}.py").get_config(preset)
         for name in ("mnist", "fashion")
     )
     (difference,) = configuration.differences(mnist, fashion)

@@ -7,6 +7,7 @@ import re
 import jax
 import numpy as np
 import pytest
+from conftest import six_losses
 
 from multimodal_vit.errors import UserError
 from multimodal_vit.layout import LAYOUTS, make_mesh
@@ -32,18 +33,6 @@ def tiny_config(tiny_config):
     return tiny_config
 
 
-def losses(experiment):
-    """The loss of each of six steps, and the state after them."""
-    state, data = experiment.init_state(), experiment.train_data()
-    step, found = jax.jit(experiment.train_step()), []
-    for _ in range(6):
-        epoch = experiment.epoch(int(state.step) // experiment.steps_per_epoch)
-        before = state.sums["loss"]
-        state = step(state, data, epoch)
-        found.append(float(state.sums["loss"] - before))
-    return found, state
-
-
 _alone = {}
 
 
@@ -51,7 +40,7 @@ _alone = {}
 def alone(tiny_config, tiny_splits):
     """The curve on one device; computed once."""
     if not _alone:
-        _alone["losses"], _ = losses(create(copy.deepcopy(tiny_config), tiny_splits, 1))
+        _alone["losses"], _ = six_losses(create(copy.deepcopy(tiny_config), tiny_splits, 1))
     return _alone["losses"]
 
 
@@ -121,7 +110,7 @@ def test_shared_parameters_give_the_same_loss_curve(
     tiny_config, tiny_splits, alone, devices, layout, model_devices
 ):
     experiment = create(tiny_config, tiny_splits, devices, layout, model_devices)
-    found, state = losses(experiment)
+    found, state = six_losses(experiment)
     np.testing.assert_allclose(found, alone, rtol=1e-5)
     for leaf, like in zip(
         jax.tree.leaves(state), jax.tree.leaves(experiment.abstract_state()), strict=True

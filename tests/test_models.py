@@ -1,6 +1,5 @@
 """Shapes, parameter counts, and agreement with an independent reference in NumPy."""
 
-import importlib.util
 import math
 import re
 
@@ -9,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, load_module
 from jax.extend.random import threefry_2x32
 
 from multimodal_vit import config as configuration
@@ -34,9 +33,7 @@ TASK = Task((2, 2), (28, 28, 1), 10)
 
 def load_config(name: str):
     file, _, preset = name.partition(":")
-    spec = importlib.util.spec_from_file_location(file, ROOT / "configs" / f"{file}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load_module(ROOT / "configs" / f"{file}.py")
     return module.get_config(*([preset] if preset else []))
 
 

@@ -1,13 +1,9 @@
 """The formula of docs/scaling.md, and that the page shows what it gives."""
 
-import importlib.util
-
 import pytest
-from conftest import ROOT
+from conftest import ROOT, load_module
 
-spec = importlib.util.spec_from_file_location("scaling", ROOT / "benchmarks" / "scaling.py")
-scaling = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(scaling)
+scaling = load_module(ROOT / "benchmarks" / "scaling.py")
 
 
 def test_an_all_reduce_uses_the_links_within_a_node_and_the_network_between(monkeypatch):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import StopAfter, assert_trees_equal
+from conftest import StopAfter, assert_trees_equal, six_losses
 
 from multimodal_vit import objective, sampler
 from multimodal_vit.data.image_set import split
@@ -68,15 +68,7 @@ def test_one_step_is_what_pmap_gives_on_eight_devices(experiment):
 def test_the_loss_curve_is_the_same_on_any_number_of_devices(tiny_config, tiny_splits, devices):
     def losses(count):
         experiment = Experiment.create(tiny_config, tiny_splits, jax.devices()[:count])
-        state, data = experiment.init_state(), experiment.train_data()
-        step = jax.jit(experiment.train_step())
-        found = []
-        for _ in range(6):
-            epoch = experiment.epoch(int(state.step) // experiment.steps_per_epoch)
-            before = state.sums["loss"]
-            state = step(state, data, epoch)
-            found.append(float(state.sums["loss"] - before))
-        return found
+        return six_losses(experiment)[0]
 
     np.testing.assert_allclose(losses(devices), losses(1), rtol=1e-5)
 

@@ -92,7 +92,7 @@ def profile_table(found: Profile) -> Table:
     batch = f"median; {seeds}{found.batch_size} examples"
     peak = f"{found.peak_flop_per_second / 1e12:,.2f} TFLOP/s ({found.peak_source})"
     ceiling = f"{found.ceiling_flop_per_second / 1e12:,.2f} TFLOP/s (measured: large products)"
-    for what, value, how in (
+    rows = [
         ("time", f"{1e3 * found.step_seconds:,.2f} ms", batch),
         ("examples/s", f"{found.examples_per_second:,.0f}", ""),
         ("sampler's share", f"{found.sampler_share:.1%}", "drawn alone, in the same loop"),
@@ -105,12 +105,15 @@ def profile_table(found: Profile) -> Table:
             "3 × the forward pass's products and convolutions",
         ),
         ("share of the peak", f"{found.share_of_peak:.1%}", f"by formula, of {peak}"),
-        ("  of the ceiling", f"{found.share_of_ceiling:.1%}", f"of {ceiling}"),
+    ]
+    if found.ceiling_flop_per_second < found.peak_flop_per_second:
+        rows.append(("  of the ceiling", f"{found.share_of_ceiling:.1%}", f"of {ceiling}"))
+    rows += [
         ("program's memory", _megabytes(found.program_bytes), "XLA's plan, one device"),
         ("peak memory", _megabytes(found.peak_bytes), "device; on a CPU the process"),
-    ):
-        if what != "  of the ceiling" or found.ceiling_flop_per_second < found.peak_flop_per_second:
-            table.add_row(what, value, how)
+    ]
+    for row in rows:
+        table.add_row(*row)
     return table
 
 

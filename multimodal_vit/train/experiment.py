@@ -289,8 +289,7 @@ def _epoch(
     """Drawn on the devices that need it, by each process for its own: the host waits for none."""
     order_key = jax.random.fold_in(named_key(key, "order"), number)
     order = sampler.epoch_order(order_key, num_images, batch_size)
-    epoch = Epoch(jax.random.key_data(named_key(key, "train")), order)
-    return jax.lax.with_sharding_constraint(epoch, sharding)
+    return jax.lax.with_sharding_constraint(Epoch(named_key(key, "train"), order), sharding)
 
 
 def available_devices() -> list[jax.Device]:

@@ -38,10 +38,7 @@ def flop_per_example(experiment: Experiment) -> float:
     """
     plain = _countable(experiment)
     arguments = plain.abstract_state(), *_abstract(plain)
-    count = _count(jax.jit(plain.train_step()), arguments)
-    if count is None:
-        return formula_flop(experiment)
-    return count / experiment.config.train.batch_size
+    return _count(experiment, plain.train_step(), arguments)
 
 
 def model_flop(experiment: Experiment) -> float:
@@ -51,10 +48,7 @@ def model_flop(experiment: Experiment) -> float:
     `flop_per_example`, it is `formula_flop`.
     """
     forward, arguments = _forward(experiment)
-    count = _count(jax.jit(jax.grad(forward)), arguments)
-    if count is None:
-        return formula_flop(experiment)
-    return count / experiment.config.train.batch_size
+    return _count(experiment, jax.grad(forward), arguments)
 
 
 def formula_flop(experiment: Experiment) -> float:
@@ -104,10 +98,14 @@ def _abstract(plain: Experiment) -> tuple[Any, Any]:
     return data, jax.eval_shape(lambda: plain.epoch(0))
 
 
-def _count(function: Any, arguments: tuple[Any, ...]) -> float | None:
-    """The FLOP of a jitted function; None where they cannot be counted."""
-    found = function.lower(*arguments).cost_analysis()
-    return None if found is None else float(found["flops"])
+def _count(
+    experiment: Experiment, function: Callable[..., Any], arguments: tuple[Any, ...]
+) -> float:
+    """The FLOP of a function of a batch, for each example; by formula where XLA cannot count."""
+    found = jax.jit(function).lower(*arguments).cost_analysis()
+    if found is None:
+        return formula_flop(experiment)
+    return found["flops"] / experiment.config.train.batch_size
 
 
 def _forward(experiment: Experiment) -> tuple[Callable[..., jax.Array], tuple[Any, ...]]:

@@ -63,7 +63,7 @@ class Epoch:
     """What the pairs and the dropout of an epoch are drawn from: all that a step knows of its seed.
 
     Attributes:
-      key: uint32 [2], the data of the training's key.
+      key: of the training.
       order: int32 [steps · batch_size], the base images; see `sampler.epoch_order`.
     """
 
@@ -245,8 +245,7 @@ def draw_batch(
     num_images = len(data.labels)
     step_in_epoch = step % sampler.steps_per_epoch(num_images, batch_size)
     base, weight = sampler.base_images(epoch.order, step_in_epoch, batch_size, num_images)
-    key = jax.random.wrap_key_data(epoch.key)
-    batch_key = jax.random.fold_in(named_key(key, "batch"), step)
+    batch_key = jax.random.fold_in(named_key(epoch.key, "batch"), step)
     return sampler.sample_batch(
         batch_key, data.images, data.labels, base, weight, task, speech=data.speech
     )
@@ -296,8 +295,7 @@ def make_train_step(
         params = state.params
         if layout.gathers:
             params = jax.lax.with_sharding_constraint(params, NamedSharding(mesh, P()))
-        key = jax.random.wrap_key_data(epoch.key)
-        dropout_key = jax.random.fold_in(named_key(key, "dropout"), state.step)
+        dropout_key = jax.random.fold_in(named_key(epoch.key, "dropout"), state.step)
         weight = total_weight(state.step, len(data.labels), batch_size)
         inputs = params, state.statistics, model, objective, batch, dropout_key, weight
         if accumulate_steps > 1:
