@@ -20,7 +20,7 @@ from multimodal_vit.data import default_cache_directory
 from multimodal_vit.errors import UserError
 from multimodal_vit.interruption import stop_on_signal
 from multimodal_vit.models import parameter_count
-from multimodal_vit.probe import probe
+from multimodal_vit.probes.answers import probe
 from multimodal_vit.profiling import profile
 from multimodal_vit.run import (
     best_parameters,

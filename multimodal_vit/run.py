@@ -17,7 +17,7 @@ from multimodal_vit.config import changed
 from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import file_checksum, set_aside
 from multimodal_vit.models import parameter_count
-from multimodal_vit.probe import Probed, probe
+from multimodal_vit.probes.answers import Probed, probe
 from multimodal_vit.suites import ALL, choose_suites
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment

@@ -12,26 +12,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multimodal_vit.analysis import attention_figures
-from multimodal_vit.attention.maps import (
+from multimodal_vit.data.image_set import ImageSet, Splits
+from multimodal_vit.models import build_model
+from multimodal_vit.probes.attention import (
+    attention_probe,
+    rank_correlation,
+    rank_correlations_of_rows,
+)
+from multimodal_vit.probes.maps import (
     own_quadrant_share,
     own_word_share,
     patch_grid,
     quadrant_overlap,
     rollout,
 )
-from multimodal_vit.attention.occlusion import (
+from multimodal_vit.probes.occlusion import (
     occluded_logits,
     quadrant_masks,
     window_masks,
     wrong_against_right,
 )
-from multimodal_vit.attention.probe import (
-    attention_probe,
-    rank_correlation,
-    rank_correlations_of_rows,
-)
-from multimodal_vit.data.image_set import ImageSet, Splits
-from multimodal_vit.models import build_model
 from multimodal_vit.sampler import Task
 from multimodal_vit.train.experiment import Experiment
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from multimodal_vit.references import expected, readers
+from multimodal_vit.probes.references import expected, readers
 from multimodal_vit.sampler import Task, replace_labels
 
 TASK = Task(grid=(2, 2), image_shape=(4, 4, 1), num_classes=10)

@@ -18,8 +18,8 @@ from matplotlib.text import Text
 from matplotlib.ticker import PercentFormatter
 
 from multimodal_vit.analysis.figures import BLUE, GREEN, ORANGE, RED, SKY
-from multimodal_vit.attention.maps import quadrant_overlap, shares
-from multimodal_vit.attention.probe import AttentionResult
+from multimodal_vit.probes.attention import AttentionResult
+from multimodal_vit.probes.maps import quadrant_overlap, shares
 
 Direction = Literal["word_to_patch", "patch_to_word"]
 LABELS: dict[Direction, str] = {

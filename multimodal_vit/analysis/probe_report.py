@@ -13,7 +13,7 @@ from multimodal_vit.analysis.statistics import Summary
 from multimodal_vit.analysis.study_figures import by_data, curve, pairs_seen, styles
 from multimodal_vit.analysis.study_results import ConditionResults
 from multimodal_vit.analysis.tables import REFERRED
-from multimodal_vit.attention.probe import AttentionExample, AttentionResult
+from multimodal_vit.probes.attention import AttentionExample, AttentionResult
 from multimodal_vit.suites import CHECKS, suites_for
 
 MakeFigure = Callable[[str, Callable[[], Figure], str], Any]

@@ -122,7 +122,7 @@ def probe_tables(title: str, found: Mapping[str, Any]) -> Iterator[Table]:
 
     Args:
       title: above the first.
-      found: as `multimodal_vit.probe.probe` returns them.
+      found: as `multimodal_vit.probes.answers.probe` returns them.
     """
     table = Table(title=title, title_justify="left")
     table.add_column("suite", no_wrap=True)

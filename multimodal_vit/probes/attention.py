@@ -12,7 +12,9 @@ import numpy as np
 from scipy import special, stats
 
 from multimodal_vit import distributed
-from multimodal_vit.attention.maps import (
+from multimodal_vit.models import MultimodalViT, example_inputs
+from multimodal_vit.objective import match_logit
+from multimodal_vit.probes.maps import (
     AttentionMaps,
     attention_maps,
     own_quadrant_share,
@@ -21,14 +23,12 @@ from multimodal_vit.attention.maps import (
     quadrant_overlap,
     shares,
 )
-from multimodal_vit.attention.occlusion import (
+from multimodal_vit.probes.occlusion import (
     occluded_logits,
     quadrant_masks,
     window_masks,
     wrong_against_right,
 )
-from multimodal_vit.models import MultimodalViT, example_inputs
-from multimodal_vit.objective import match_logit
 from multimodal_vit.sampler import Batch, Corruption, Task, named_key, sample_batch
 from multimodal_vit.suites import replace_one, swap_adjacent
 from multimodal_vit.train.experiment import Experiment

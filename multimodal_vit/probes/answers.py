@@ -8,11 +8,11 @@ import numpy as np
 from scipy import special
 
 from multimodal_vit import evaluate
-from multimodal_vit.attention.probe import attention_probe
 from multimodal_vit.errors import UserError
 from multimodal_vit.evaluate import Predictions
 from multimodal_vit.objective import match_logit
-from multimodal_vit.references import expected, readers
+from multimodal_vit.probes.attention import attention_probe
+from multimodal_vit.probes.references import expected, readers
 from multimodal_vit.suites import BEFORE, SUITES, Suite, checks_for, published
 from multimodal_vit.train.experiment import Experiment, Predictor
 

@@ -1,7 +1,7 @@
 """Attention weights between words and image, and what can be counted in them.
 
 They say where a token takes its input from, not what the answer rests on (Jain & Wallace 2019,
-"Attention is not Explanation"); `multimodal_vit.attention.occlusion` checks that.
+"Attention is not Explanation"); `multimodal_vit.probes.occlusion` checks that.
 
 Sizes: B pairs, n words and quadrants (the places of the grid, whatever its shape), P image tokens,
 L layers, T tokens in all. "Own" is quadrant i for word i, and word i for the tokens of quadrant i.

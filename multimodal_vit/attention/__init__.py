@@ -1,1 +1,0 @@
-"""Where a trained model looks (`maps`), what it uses (`occlusion`), and both asked (`probe`)."""
