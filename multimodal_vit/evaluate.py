@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +17,7 @@ from sklearn.metrics import f1_score, roc_auc_score
 from multimodal_vit import distributed, sampler
 from multimodal_vit.errors import UserError
 from multimodal_vit.files import replacing
-from multimodal_vit.objective import OBJECTIVES, match_logit
+from multimodal_vit.objectives import Keys, Objective, match_logit
 from multimodal_vit.sampler import Batch, Task, named_key
 from multimodal_vit.suites import AS_TRAINED, Check, Pool, Suite
 
@@ -90,11 +89,10 @@ class Predict:
 
     def __init__(
         self,
-        model: nn.Module,
+        objective: Objective,
         task: Task,
         over_examples: NamedSharding,
         *,
-        objective: str,
         batch_size: int,
         num_passes: int,
         suites: Sequence[Suite] = (AS_TRAINED,),
@@ -114,13 +112,21 @@ class Predict:
             batches = jax.lax.map(step, start + jnp.arange(at_once))
             return jax.lax.with_sharding_constraint(batches, over_examples)
 
-        def answer(variables: Any, batches: Batch) -> dict[str, jax.Array]:
-            def step(batch: Batch) -> dict[str, jax.Array]:
-                logits, intermediates = model.apply(variables, batch.inputs)
-                loss = OBJECTIVES[objective](logits, intermediates, batch)
-                return {"logits": logits, "loss": loss}
+        def answer(
+            variables: Any, batches: Batch, key: jax.Array, start: jax.Array
+        ) -> dict[str, jax.Array]:
+            own = named_key(key, "objective")
 
-            return jax.lax.map(step, batches)
+            def step(numbered: tuple[jax.Array, Batch]) -> dict[str, jax.Array]:
+                i, batch = numbered
+                keys = Keys(objective=jax.random.fold_in(own, start + i))
+                found = objective.loss(variables, batch, keys, train=False)
+                logits = found.logits
+                if logits is None:
+                    logits = objective.verdict(variables, batch.inputs)
+                return {"logits": logits, "loss": found.loss}
+
+            return jax.lax.map(step, (jnp.arange(len(batches.weight)), batches))
 
         # Apart, so that the many suites are compiled once for all models.
         self._draw, self._answer = jax.jit(draw), jax.jit(answer)
@@ -155,7 +161,7 @@ class Predict:
                 # Steps after the last are filling, of weight 0.
                 count = min(at_once, min(left, in_pass) - start) * self.batch_size
                 batches = self._draw(pool, pass_key, which, start)
-                answers = self._answer(variables, batches) | {
+                answers = self._answer(variables, batches, pass_key, start) | {
                     "words": batches.inputs["words"],
                     **{name: getattr(batches, name) for name in _KEPT},
                 }

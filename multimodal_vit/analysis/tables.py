@@ -8,7 +8,7 @@ from rich.table import Table
 
 from multimodal_vit.evaluate import main_metric
 from multimodal_vit.profiling import Profile
-from multimodal_vit.suites import CHECKS
+from multimodal_vit.suites import all_checks
 
 _LABELS = {
     "accuracy": "accuracy",
@@ -159,7 +159,8 @@ def probe_tables(title: str, found: Mapping[str, Any]) -> Iterator[Table]:
         for heading in ("pairs", "fails", "95% interval"):
             table.add_column(heading, justify="right", no_wrap=True)
         for name, check in found["checks"].items():
-            row = [name, CHECKS[name].kind if name in CHECKS else "consistency"]
+            checks = all_checks()
+            row = [name, checks[name].kind if name in checks else "consistency"]
             row.append(f"{check['num_pairs']:,}")
             if "failure_rate" in check:
                 low, high = check["intervals"]["failure_rate"]

@@ -9,7 +9,9 @@ import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from multimodal_vit.components import get
 from multimodal_vit.data import digits, download, idx, prepared, spoken_digit, written_spoken
 from multimodal_vit.data.image_set import ImageSet, Splits, split
 from multimodal_vit.data.recordings import Recordings, RecordingSplits
@@ -86,27 +88,30 @@ def load_splits(
     directory: str = "",
     audio: str = "",
     test_speakers: Sequence[str] = (),
+    source_options: Sequence[tuple[str, Any]] = (),
+    audio_options: Sequence[tuple[str, Any]] = (),
 ) -> Splits:
     """Reads a data set and splits it into training, validation and test parts.
 
     Args:
-      source: a key of `SOURCES`.
+      source: a component of `data.source`.
       name: the data set, such as "mnist".
       directory: the data folder; see `data_directory` for the default.
-      audio: recordings that each part gets besides, a key of `AUDIO_SOURCES`; "": none.
+      audio: recordings that each part gets besides, a component of `data.audio`; "": none.
       test_speakers: whose recordings are the test part; none: every speaker is in every part.
+      source_options: what the source alone can be told, names and values.
+      audio_options: the same for the recordings.
 
     Raises:
       UserError: unknown source, nothing there, or files that do not hold such a data set.
     """
-    if source not in SOURCES:
-        raise UserError(f"no data source {source!r}; there are: {', '.join(SOURCES)}")
-    splits = SOURCES[source](name, data_directory(directory), default_cache_directory())
+    read = get("data.source", source).target
+    where = data_directory(directory), default_cache_directory()
+    splits = read(name, *where, **dict(source_options))
     if not audio:
         return splits
-    if audio not in AUDIO_SOURCES:
-        raise UserError(f"no recordings {audio!r}; there are: {', '.join(AUDIO_SOURCES)}")
-    spoken = AUDIO_SOURCES[audio](audio, data_directory(directory), test_speakers)
+    hear = get("data.audio", audio).target
+    spoken = hear(audio, data_directory(directory), test_speakers, **dict(audio_options))
     if spoken.class_names != splits.train.class_names:
         raise UserError(
             f"data.audio={audio!r} speaks the classes {', '.join(spoken.class_names)}, but "

@@ -10,7 +10,7 @@ from scipy import special
 from multimodal_vit import evaluate
 from multimodal_vit.errors import UserError
 from multimodal_vit.evaluate import Predictions
-from multimodal_vit.objective import match_logit
+from multimodal_vit.objectives import match_logit
 from multimodal_vit.probes.attention import attention_probe
 from multimodal_vit.probes.references import expected, readers
 from multimodal_vit.suites import BEFORE, SUITES, Suite, checks_for, published
