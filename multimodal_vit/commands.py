@@ -183,6 +183,7 @@ def run_evaluate(
     given: ConfigDict | None = None,
     suites: Sequence[str] = (),
     command: str = "",
+    trust_components: bool = False,
 ) -> int:
     """Tests the best checkpoint of a workdir, which need not be finished.
 
@@ -194,11 +195,12 @@ def run_evaluate(
         directory, are taken from it.
       suites: names of evaluation suites, or "all".
       command: the command line, for the report.
+      trust_components: whether files of components that the workdir keeps may be executed.
 
     Raises:
       UserError: no run there, no checkpoint yet, no such suite, or data that cannot be read.
     """
-    config = workdir.saved_config()
+    config = workdir.saved_config(trust_components)
     if given is not None:
         workdir.check(given)
         free = {name: configuration.fields(given)[name] for name in configuration.FREE_FIELDS}

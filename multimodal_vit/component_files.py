@@ -2,15 +2,16 @@
 
 A file is known by its name and the sha256 of its source, "my_fusion.py@1f3a…": that stands in saved
 configurations, and no path does. Training executes the file that its configuration names, as it
-executes the configuration file. A workdir keeps the source, in `components/`; whoever evaluates from
-there executes it with `trust` alone.
+executes the configuration file. A workdir keeps the source, in `components/`; whoever evaluates
+from there executes it with `trust` alone.
 """
 
+import contextlib
 import hashlib
 import re
 import sys
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from multimodal_vit import components
@@ -21,6 +22,7 @@ FOLDER = "components"
 MAX_BYTES = 2**20
 _IDENTITY = re.compile(r"([\w.-]+\.py)@([0-9a-f]{64})")
 _sources: dict[str, str] = {}  # by identity, of the files that were executed
+_folders: list[Path] = []  # of the configuration files that are being read
 
 
 def identity(entry: str) -> tuple[str, str] | None:
@@ -29,19 +31,28 @@ def identity(entry: str) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
-def load(path: str | Path, beside: Path | None = None) -> str:
+@contextlib.contextmanager
+def beside(folder: Path) -> Iterator[None]:
+    """Within, files are looked for in this folder too: that of a configuration file."""
+    _folders.append(folder)
+    try:
+        yield
+    finally:
+        _folders.pop()
+
+
+def load(path: str | Path) -> str:
     """Executes a file of components, once, and returns what it is known by.
 
     Args:
-      path: of the file; where it is not there, it is looked for beside the configuration.
-      beside: the folder of the configuration file.
+      path: of the file; one beside the configuration file comes first.
 
     Raises:
-      UserError: there is no such file, it fails, or it holds no component.
+      UserError: there is no such file, or it fails.
     """
     file = Path(path).expanduser()
-    if not file.is_file() and beside is not None and not file.is_absolute():
-        file = beside / file
+    if _folders and not file.is_absolute() and (_folders[-1] / file).is_file():
+        file = _folders[-1] / file
     if not file.is_file():
         raise UserError(
             f"components: there is no file {path}; name a Python file that is there, or one beside "
@@ -105,12 +116,11 @@ def _line_of(error: BaseException, name: str) -> str:
     return f", line {number}" if number else ""
 
 
-def load_all(entries: Sequence[str], beside: Path | None = None) -> tuple[str, ...]:
+def load_all(entries: Sequence[str]) -> tuple[str, ...]:
     """Executes what a configuration names and returns the identities.
 
     Args:
       entries: paths, or identities of files that were executed already.
-      beside: see `load`.
 
     Raises:
       UserError: as `load`; or the source of an identity is not at hand.
@@ -118,7 +128,7 @@ def load_all(entries: Sequence[str], beside: Path | None = None) -> tuple[str, .
     found = []
     for entry in entries:
         if (known := identity(entry)) is None:
-            found.append(load(entry, beside))
+            found.append(load(entry))
         elif entry in _sources:
             found.append(entry)
         else:

@@ -1,12 +1,12 @@
 """Components: what a configuration can name. Slots, options, and where a component comes from.
 
-A slot is a field of a configuration that names a component, such as `model.fusion`. A component is a
-class, a function or an object in a file of its own, marked with `component(slot, name)`. Its options
-are what it alone can be told: they stand in the field named like the slot with `_options` behind it,
-and change with the choice.
+A slot is a field of a configuration that names a component, such as `model.fusion`. A component is
+a class, a function or an object in a file of its own, marked with `component(slot, name)`. Its
+options are what it alone can be told: they stand in the field named like the slot with `_options`
+behind it, and change with the choice.
 
-Components come from three places: this package, whose slots list theirs in one table, name → module;
-installed packages, by the entry point group `multimodal_vit.components`; and files that the
+Components come from three places: this package, whose slots list theirs in one table, name →
+module; installed packages, by the entry point group `multimodal_vit.components`; and files that the
 configuration names in `components` (`multimodal_vit.component_files`).
 """
 

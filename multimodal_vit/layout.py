@@ -22,7 +22,7 @@ Cut = Callable[[tuple[int, ...], int, Declaration], int | None]
 
 
 def largest(shape: tuple[int, ...], parts: int, declaration: Declaration) -> int | None:
-    """The largest dimension that the devices can share, counted from the end; None: not worth it."""
+    """The largest dimension that the devices can share, from the end; None: not worth it."""
     del declaration
     if np.prod(shape) < MIN_ELEMENTS:
         return None
@@ -122,14 +122,14 @@ LAYOUTS = {
         "Every device holds all parameters; a step adds up the gradients.", None, ("data", "model")
     ),
     "fsdp": Layout(
-        "Parameters and optimizer state are cut (Rajbhandari et al. 2020, ZeRO); a step gathers the "
-        "parameters for its own rows, and each device updates its part.",
+        "Parameters and optimizer state are cut (Rajbhandari et al. 2020, ZeRO); a step gathers "
+        "the parameters for its own rows, and each device updates its part.",
         largest,
         ("data", "model"),
     ),
     "tensor": Layout(
-        "Heads and MLPs are cut, and each device computes its own for all rows of its copy (Shoeybi "
-        "et al. 2019, Megatron-LM).",
+        "Heads and MLPs are cut, and each device computes its own for all rows of its copy "
+        "(Shoeybi et al. 2019, Megatron-LM).",
         as_declared,
         ("data",),
         _uneven_heads,

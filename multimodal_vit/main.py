@@ -6,6 +6,7 @@
     python -m multimodal_vit.main --mode=profile --config=configs/digits_conv.py
     python -m multimodal_vit.main --mode=study --config=configs/study_table41.py:small
     python -m multimodal_vit.main --mode=search --config=configs/search_table41.py:small
+    python -m multimodal_vit.main --mode=list --slot=model.fusion
     python -m multimodal_vit.main --config=configs/mnist_conv.py --coordinator=host0:9876 \
         --num_processes=2 --process_id=0
 
@@ -22,13 +23,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 from rich.console import Console
 
 from multimodal_vit.errors import UserError, is_out_of_memory
 from multimodal_vit.interruption import in_time
 
-MODES = ("train", "evaluate", "sample", "profile", "study", "search")
+MODES = ("train", "evaluate", "sample", "profile", "study", "search", "list")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -127,18 +128,31 @@ def _run(argv: list[str]) -> int:
         flag_values=values,
     )
     flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
-    config_flags.DEFINE_config_file(
+    flags.DEFINE_string(
         "config",
         None,
         "The experiment: a file and a preset, FILE[:PRESET]. Any field is set by --config.FIELD=…",
-        lock_config=True,
         flag_values=values,
-        sys_argv=argv,
+    )
+    flags.DEFINE_bool(
+        "trust_components",
+        False,
+        "With a workdir: the files of components that it keeps may be executed.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "slot", None, "With --mode=list: one slot, such as model.fusion.", flag_values=values
     )
     config = _parse(values, argv)
     if values.help:
         print(f"{__doc__}\nFlags:\n{values.main_module_help()}")
         return 0
+    if values.mode == "list":
+        from multimodal_vit.listing import run_list  # late: it imports JAX
+
+        return run_list(Console(highlight=False), values.slot, config)
+    if values.slot is not None:
+        raise UserError("--slot is for --mode=list")
     if config is None and (values.mode != "evaluate" or values.workdir is None):
         raise UserError(
             "no experiment is named; give --config=configs/digits_conv.py, say, or "
@@ -175,7 +189,9 @@ def _run(argv: list[str]) -> int:
         return run_search(config, Path(folder), console)
     workdir = Workdir(folder)
     if values.mode == "evaluate":
-        return commands.run_evaluate(workdir, console, config, values.suites, command)
+        return commands.run_evaluate(
+            workdir, console, config, values.suites, command, values.trust_components
+        )
     if values.mode == "sample":
         return commands.run_sample(config, workdir, console, values.wav)
     if values.mode == "profile":
@@ -252,34 +268,50 @@ def _parse(values: flags.FlagValues, argv: list[str]) -> ConfigDict | None:
     if preset and not _takes_preset(file):
         raise UserError(f"{file} has no presets, so {preset!r} is none; give --config={file}")
     try:
-        rest = values(argv)[1:]
-        config = values.config
+        rest = values(_without_fields(argv))[1:]
+    except flags.Error as error:
+        raise UserError(" ".join(str(error).split())) from error
+    config = _configuration(given, argv) if given else None
+    if rest:
+        raise UserError(f"not a flag: {rest[0]!r}; flags are written --name=value")
+    if config is not None and config.get("name") == "":
+        config.name = f"{file.stem}_{preset}" if preset and preset != "thesis" else file.stem
+    return config
+
+
+def _without_fields(argv: list[str]) -> list[str]:
+    """The arguments but for those that set a field of the configuration."""
+    from multimodal_vit.config.override import split  # late: it imports JAX
+
+    return split(argv)[1] if any("config." in argument for argument in argv) else argv
+
+
+def _configuration(given: str, argv: list[str]) -> ConfigDict:
+    """The configuration of a file, with the fields that are set on the command line.
+
+    Raises:
+      UserError: whatever is wrong with either.
+    """
+    from multimodal_vit.config import from_file
+    from multimodal_vit.config.override import overridden, split
+
+    try:
+        config = from_file(given)
     except UserError as error:
         raise UserError(f"{given}: {error}") from error
-    except flags.Error as error:
-        text = str(error).strip()
-        if "Traceback" in text:  # the configuration file raised: its last line says why
-            reason = text.splitlines()[-1].removeprefix("multimodal_vit.errors.UserError: ")
-            raise UserError(f"{given}: {reason}") from error
-        raise UserError(" ".join(text.split())) from error
     except SystemExit as error:  # a configuration file is a program
         raise UserError(
             f"{given}: it ends the program (SystemExit); return a ConfigDict"
         ) from error
     except Exception as error:  # a configuration file is a program: it can raise anything
-        # ml_collections raises a KeyError whose text is quoted twice.
-        reason = str(error).strip("'\"").replace("\\n", " ").replace("\\", "")
-        raise UserError(f"the configuration cannot be used: {' '.join(reason.split())}") from error
-    if rest:
-        raise UserError(f"not a flag: {rest[0]!r}; flags are written --name=value")
-    if given and not isinstance(config, ConfigDict):
+        reason = " ".join(str(error).strip("'\"").split())
+        raise UserError(f"{given}: {type(error).__name__}: {reason}") from error
+    if not isinstance(config, ConfigDict):
         raise UserError(
             f"{given}: its get_config returns {config!r:.40}; it must return a ConfigDict, such as "
             "multimodal_vit.config.small() with some fields changed"
         )
-    if config is not None and config.get("name") == "":
-        config.name = f"{file.stem}_{preset}" if preset and preset != "thesis" else file.stem
-    return config
+    return overridden(config, split(argv)[0])
 
 
 def _config_argument(argv: list[str]) -> str:

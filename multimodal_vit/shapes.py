@@ -1,7 +1,8 @@
 """Shapes and dtypes at the seams, checked where a program is traced: they cost nothing in a step.
 
 The annotations are those of jaxtyping: `Float[Array, "B T D"]` is an array of floats with three
-axes. What does not fit raises a `ShapeError` that names the argument, what came and what was expected.
+axes. What does not fit raises a `ShapeError` that names the argument, what came and what was
+expected.
 """
 
 import functools
@@ -9,15 +10,14 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
-import numpy as np
 from beartype import beartype
-from jaxtyping import Array, Bool, Float, Int, Num, TypeCheckError, jaxtyped
+from jaxtyping import Bool, Float, Int, Num, TypeCheckError, jaxtyped
 
 from multimodal_vit.errors import UserError
 
 P = ParamSpec("P")
 R = TypeVar("R")
-AnyArray = Array | np.ndarray
+AnyArray = Any  # of JAX or of NumPy
 
 
 class ShapeError(UserError, TypeError):

@@ -1,6 +1,7 @@
 """The folder of a run: what lies where, and when a run may use it.
 
 config.json      the configuration, as data; nothing in it is executed
+components/      the sources of components from one's own files
 metrics.jsonl    one row for each log line and each validation
 tensorboard/     the same as events
 checkpoints/     the latest and the best state, by orbax
@@ -28,6 +29,7 @@ import filelock
 import numpy as np
 from ml_collections import ConfigDict
 
+from multimodal_vit import component_files
 from multimodal_vit import config as configuration
 from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import DAMAGED, read_json, replacing, set_aside, write_json
@@ -135,6 +137,7 @@ class Workdir:
                     return
                 except DamagedError:
                     set_aside(self.config_path, self.path, copy=True)
+            component_files.keep(config.components, self.path)
             write_json(self.config_path, configuration.to_json(config))
         except OSError as error:
             raise self._unwritable(error) from error
@@ -183,11 +186,14 @@ class Workdir:
             f"--workdir={self.path} cannot be written ({error.strerror}); name another folder"
         )
 
-    def saved_config(self) -> ConfigDict:
-        """The configuration of the run that is here.
+    def saved_config(self, trust_components: bool = False) -> ConfigDict:
+        """The configuration of the run that is here, with the components that it is made of.
+
+        Args:
+          trust_components: whether files of components that the workdir keeps may be executed.
 
         Raises:
-          UserError: there is none.
+          UserError: there is none, or it needs such files.
         """
         if not self.config_path.is_file():
             if seeds := sorted(self.path.glob("seed_*/config.json")):
@@ -199,7 +205,9 @@ class Workdir:
                 f"{self.path} holds no run: there is no {self.config_path}. Train one first, or "
                 "name its folder with --workdir=…"
             )
-        return configuration.load(self.config_path)
+        config = configuration.load(self.config_path)
+        component_files.load_kept(config.components, self.path, trust_components)
+        return configuration.settled(config)
 
     def is_over(self) -> bool:
         """Whether a run here has an outcome or cannot have one."""

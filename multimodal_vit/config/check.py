@@ -301,7 +301,7 @@ def _cross_problems(config: ConfigDict) -> Iterator[str]:
 
 
 def chosen(config: ConfigDict) -> list[Component]:
-    """The components that a configuration chooses, each slot's; what is no component is left out."""
+    """The components that a configuration chooses; what is no component is left out."""
     found = []
     for slot in option_slots():
         value = get(config, slot.field)
@@ -337,12 +337,11 @@ def _component_problems(config: ConfigDict) -> Iterator[str]:
             f"train.objective={config.train.objective!r} compares the pairs of a batch, which "
             f"train.accumulate_steps={config.train.accumulate_steps} would cut apart; take 1"
         )
-    if objective is not None and getattr(objective, "best", "loss") is None:
-        if config.train.patience:
-            yield (
-                f"train.objective={config.train.objective!r} has no validation metric to stop by; "
-                "take train.patience=0"
-            )
+    if getattr(objective, "best", "loss") is None and config.train.patience:
+        yield (
+            f"train.objective={config.train.objective!r} has no validation metric to stop by; "
+            "take train.patience=0"
+        )
     models = [p for p in parts if p.slot in ("model.modalities", "model.fusion")]
     if len(models) < 1 + len(config.model.modalities):
         return  # a wrong name; said already

@@ -25,19 +25,17 @@ def from_file(path: str | Path) -> ConfigDict:
     if spec is None or spec.loader is None or not Path(file).is_file():
         raise UserError(f"there is no configuration file {file}")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config(preset) if preset else module.get_config()
-    if isinstance(config, ConfigDict):
-        return prepared(config, Path(file).parent)
-    return config
+    with component_files.beside(Path(file).parent):
+        spec.loader.exec_module(module)
+        config = module.get_config(preset) if preset else module.get_config()
+        return prepared(config) if isinstance(config, ConfigDict) else config
 
 
-def prepared(config: ConfigDict, beside: Path | None = None) -> ConfigDict:
-    """A configuration, a study's or a search's, with its component files loaded and options settled.
+def prepared(config: ConfigDict) -> ConfigDict:
+    """A configuration, a study's or a search's, its component files loaded, its options settled.
 
     Args:
       config: stays as it is.
-      beside: the folder of its file, where component files may lie too.
 
     Raises:
       UserError: a component file cannot be used.
@@ -46,7 +44,7 @@ def prepared(config: ConfigDict, beside: Path | None = None) -> ConfigDict:
     for _, experiment in experiments(copy):
         files = experiment.get("components", ())
         if isinstance(files, (tuple, list)) and files:
-            experiment.components = component_files.load_all(files, beside)
+            experiment.components = component_files.load_all(files)
     _settle(copy)
     return copy
 
@@ -83,6 +81,10 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
       UserError: no such field, or a value of another type.
     """
     copy = config.copy_and_resolve_references()
+    changes = dict(changes)
+    for prefix, _ in experiments(copy):
+        if files := changes.get(f"{prefix}components"):
+            changes[f"{prefix}components"] = component_files.load_all(files)
     slots = {
         prefix + slot.field: (experiment, slot)
         for prefix, experiment in experiments(copy)

@@ -109,9 +109,9 @@ def default_options(config: ConfigDict, slot: Slot) -> dict[str, Any]:
         return components.get(slot.field, choice).defaults if known else {}
     found = {}
     for name in choice if isinstance(choice, (tuple, list)) else ():
-        if isinstance(name, str) and components.exists(slot.field, name):
-            if defaults := components.get(slot.field, name).defaults:
-                found[name] = dict(defaults)
+        known = isinstance(name, str) and components.exists(slot.field, name)
+        if known and (defaults := components.get(slot.field, name).defaults):
+            found[name] = dict(defaults)
     return found
 
 

@@ -1,8 +1,8 @@
 """Pure Flax (linen) modules: embeddings → fusion → head, and the line that builds a model.
 
-`embeddings`, `stems` and `fusions` hold what a configuration can name, a file each; `base` says what
-these have in common, `assembly` puts them together; `encoder`, `dropout`, `convolution` are what
-they are made of.
+`embeddings`, `stems` and `fusions` hold what a configuration can name, a file each; `base` says
+what these have in common, `assembly` puts them together; `encoder`, `dropout`, `convolution` are
+what they are made of.
 """
 
 from multimodal_vit.models.assembly import MultimodalViT
