@@ -29,7 +29,6 @@ from multimodal_vit.run import (
     run,
     run_seeds,
     seeds_of,
-    versions,
 )
 from multimodal_vit.study import definition as study
 from multimodal_vit.study.display import StudyTable
@@ -38,6 +37,7 @@ from multimodal_vit.suites import ALL, choose_suites
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import Display, ProgressDisplay, duration
 from multimodal_vit.train.writer import read_metrics
+from multimodal_vit.versions import devices, versions
 from multimodal_vit.workdir import METRICS, PREDICTIONS, PROFILE, SAMPLES, SOUNDS, Workdir
 
 SHEET_EXAMPLES = 16
@@ -216,7 +216,8 @@ def run_evaluate(
         if workdir.results() is not None:
             keep_probes(workdir, probed)
         _show_probes("What it uses (docs/probes.md)", found, console)
-    content = {"config_name": config.name, "seed": config.seed, "best_step": best_step} | found
+    content = {"config_name": config.name, "seed": config.seed, "best_step": best_step}
+    content |= found | {"versions": versions()}
     probed.predictions.save(workdir.path / PREDICTIONS)
     path = workdir.save_json("evaluation.json", content)
     console.print(f"Written to {path}")
@@ -319,7 +320,7 @@ def _describe(experiment: Experiment, workdir: Workdir, console: Console) -> Non
     for line in (
         f"{config.name}: {splits.origin}, {sizes} images for training / validation / test",
         f"{parameters:,} parameters, {epochs} epochs of {experiment.steps_per_epoch} steps, "
-        f"{versions()['devices']}, in {workdir.path}",
+        f"{devices()}, in {workdir.path}",
     ):
         console.print(line, soft_wrap=True)
 

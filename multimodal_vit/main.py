@@ -113,6 +113,12 @@ def _run(argv: list[str]) -> int:
         "With --mode=sample: also write the sound of the examples.",
         flag_values=values,
     )
+    flags.DEFINE_bool(
+        "deterministic",
+        False,
+        "The same numbers on any number of CPU cores (docs/reliability.md says what it costs).",
+        flag_values=values,
+    )
     flags.DEFINE_string(
         "coordinator",
         None,
@@ -160,8 +166,11 @@ def _run(argv: list[str]) -> int:
         )
     several = _is_one_of_several(values)
     from multimodal_vit import commands, distributed  # late: a mistake in the flags is told at once
+    from multimodal_vit.versions import fix_threads
     from multimodal_vit.workdir import Workdir
 
+    if values.deterministic:
+        fix_threads()
     commands.keep_compiled_programs()
     kind = config.get("kind", "experiment") if config is not None else "experiment"
     if kind != (values.mode if values.mode in ("study", "search") else "experiment"):

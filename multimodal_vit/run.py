@@ -4,15 +4,12 @@ The command line, a study and a search all run experiments through `run`; each r
 its own and a lock on it, so that several processes can share a list of runs.
 """
 
-import importlib.metadata
-import platform
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
-from multimodal_vit import __version__, distributed
+from multimodal_vit import distributed
 from multimodal_vit.config import changed
 from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import file_checksum, set_aside
@@ -27,6 +24,7 @@ from multimodal_vit.train.one_run import Outcome
 from multimodal_vit.train.progress import Display
 from multimodal_vit.train.resume import Progress, check_same_data, load_checkpoint
 from multimodal_vit.train.writer import read_metrics, restore_metrics
+from multimodal_vit.versions import versions
 from multimodal_vit.workdir import FAILURE, METRICS, PREDICTIONS, Workdir
 
 
@@ -155,6 +153,7 @@ def _results(
         "flop_per_example": flop,
         "pflop": flop * samples / 1e15,
         "parameters": parameter_count(experiment.abstract_state().params),
+        "trained_on": progress.trained_on,
         "versions": versions(),
     }
 
@@ -265,13 +264,3 @@ def _best_validation(workdir: Workdir, best_step: int) -> dict[str, Any]:
         if row["split"] == "validation" and row["step"] == best_step
     )
     return {name: value for name, value in row.items() if name not in ("split", "step", "samples")}
-
-
-def versions() -> dict[str, str]:
-    """The versions and the device that a result rests on."""
-    packages = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
-    found = {"multimodal_vit": __version__}
-    found |= {name: importlib.metadata.version(name) for name in packages}
-    device = jax.devices()[0]
-    kind = f"{jax.device_count()} × {device.device_kind} ({device.platform})"
-    return found | {"python": platform.python_version(), "devices": kind}
