@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
 from multimodal_vit.errors import DamagedError, UserError, hint
-from multimodal_vit.files import read_json, write_json
+from multimodal_vit.files import UNFINISHED, read_json, write_json
 from multimodal_vit.workdir import FOLDER_NAME
 
 SAVED = "search.json"
@@ -212,8 +212,8 @@ class SearchDir:
         if not path.is_file():
             if self.path.exists() and not self.path.is_dir():
                 raise UserError(f"--workdir={self.path} is a file; name a folder")
-            if self.path.exists() and any(
-                entry.name.removesuffix(".tmp") not in (SAVED, ".lock")
+            if self.path.exists() and not all(
+                entry.name == ".lock" or entry.name.endswith(UNFINISHED)
                 for entry in self.path.iterdir()
             ):
                 raise UserError(
