@@ -20,6 +20,7 @@ from multimodal_vit.data import default_cache_directory
 from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import remove_left_over
 from multimodal_vit.interruption import stop_on_signal
+from multimodal_vit.locking import Lock
 from multimodal_vit.models import parameter_count
 from multimodal_vit.probes.answers import probe
 from multimodal_vit.profiling import profile
@@ -36,9 +37,9 @@ from multimodal_vit.study import definition as study
 from multimodal_vit.study.display import StudyTable
 from multimodal_vit.study.runner import TABLE, run_all, write_table
 from multimodal_vit.suites import ALL, choose_suites
+from multimodal_vit.terminal import show
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import Display, ProgressDisplay, duration
-from multimodal_vit.terminal import show
 from multimodal_vit.train.writer import read_metrics
 from multimodal_vit.workdir import METRICS, PREDICTIONS, PROFILE, SAMPLES, SOUNDS, Workdir
 
@@ -77,8 +78,32 @@ def keep_compiled_programs() -> None:
         ) else {platform.processor()}  # fmt: skip
         kind = zlib.crc32("".join(sorted(flags)).encode())
         folder = default_cache_directory() / "programs" / f"{platform.machine()}-{kind:08x}"
+        if not _mend_programs(folder):
+            return
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_compilation_cache_max_size", MAX_CACHE_BYTES)
+
+
+def _mend_programs(folder: Path) -> bool:
+    """Removes the programs that a killed process left in part; whether JAX can keep others here.
+
+    JAX writes a program, then a file of the time of its use. Where that is missing, the program may
+    be cut off, and JAX could neither read it nor make room for others.
+    """
+    if not folder.is_dir():
+        return True  # JAX makes it with the first program
+    try:
+        lock = Lock(folder / ".lockfile")  # JAX's own
+        if lock.acquire():
+            try:
+                for path in folder.glob("*-cache"):
+                    if not path.with_name(path.name.removesuffix("-cache") + "-atime").exists():
+                        path.unlink()
+            finally:
+                lock.release()
+    except (OSError, UserError):  # not to be written, or without locks: then without a cache
+        return False
+    return True
 
 
 def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint: str = "") -> int:
@@ -373,17 +398,15 @@ def _beside(path: Path, console: Console) -> Iterator[None]:
         raise
     except Exception as error:  # of many kinds: whatever matplotlib, its fonts or the disk raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        console.print(
-            f"{path} could not be drawn ({reason}); nothing else misses it", soft_wrap=True
-        )
+        console.print(f"{path} could not be drawn ({reason}); all else goes on", soft_wrap=True)
 
 
 def _say_missing_signs(experiment: Experiment, console: Console) -> None:
     if missing := figures.names_without_signs(experiment.splits.train.class_names):
         names = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
         console.print(
-            f"The pictures' font has no signs for {names}: there they show boxes. Name another font "
-            "in a matplotlibrc file (font.family)",
+            f"The pictures' font has no signs for {names}: there they show boxes. Name another "
+            "font in a matplotlibrc file (font.family)",
             soft_wrap=True,
         )
 

@@ -201,15 +201,15 @@ class HeldFolder:
                 return
         now = ""
         with contextlib.suppress(OSError):  # of a system without /proc
-            now = os.readlink(f"/proc/self/fd/{self._descriptor}")
+            now = str(Path(f"/proc/self/fd/{self._descriptor}").readlink())
         if not held.st_nlink or now.endswith(" (deleted)") or not now:
             raise UserError(
-                f"{self.path} was deleted or moved while the run wrote into it. Put it back, and the "
-                "same command goes on from its last checkpoint; or start in another --workdir"
+                f"{self.path} was deleted or moved while the run wrote into it. Put it back, and "
+                "the same command goes on from its last checkpoint; or start in another --workdir"
             )
         raise UserError(
-            f"{self.path} was moved to {now} while the run wrote into it. Nothing that was saved is "
-            f"lost: go on with --workdir={now}"
+            f"{self.path} was moved to {now} while the run wrote into it. Nothing that was saved "
+            f"is lost: go on with --workdir={now}"
         )
 
     def close(self) -> None:

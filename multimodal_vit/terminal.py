@@ -1,7 +1,7 @@
 """What is shown, on whatever it is shown: a result is in its files, and no output ends a run.
 
-The reader of a pipe may be gone, the terminal closed, narrow or of another alphabet, the disk behind
-a redirection full; the standard streams may not be there at all.
+The reader of a pipe may be gone, the terminal closed, narrow or of another alphabet, the disk
+behind a redirection full; the standard streams may not be there at all.
 """
 
 import contextlib
@@ -97,7 +97,7 @@ def open_standard_streams() -> None:
 
 
 def show(console: Console, table: Table) -> None:
-    """Prints a table with all its figures, however narrow the terminal: a longer line is wrapped."""
+    """Prints a table with all its figures; a narrow terminal wraps its lines."""
     wide = console.options.update(width=WIDEST, max_width=WIDEST)
     width = max(console.width, Measurement.get(console, wide, table).maximum)
     options = console.options.update(width=width, max_width=width)

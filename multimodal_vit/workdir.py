@@ -268,7 +268,7 @@ class Workdir:
         """Checks that an outcome is of the run that is here.
 
         Raises:
-          DamagedError: it names another configuration or seed; or there is no configuration to tell.
+          DamagedError: it names another configuration or seed.
         """
         own = self._names()
         other = [f"{k} {content[k]!r}" for k, v in own.items() if content.get(k, v) != v]

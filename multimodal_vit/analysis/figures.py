@@ -23,7 +23,8 @@ from multimodal_vit.train.experiment import Experiment
 # Okabe & Ito's colours, told apart by colour-blind readers; line styles tell them apart in grey.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY = "#CC79A7", "#56B4E9"
-PLAIN_TEXT = {"text.parse_math": False, "text.usetex": False}  # else "$" and "\\" are markup
+# Else "$" and "\\" in a name are markup.
+PLAIN_TEXT = {"text.parse_math": False, "text.usetex": False}
 LONGEST_NAME = 40  # signs of a name in a picture
 
 
@@ -40,7 +41,7 @@ def names_as_text() -> Iterator[None]:
 
 
 def names_without_signs(names: Sequence[str]) -> list[str]:
-    """The names with signs that the pictures' fonts lack, as matplotlib finds when it draws them."""
+    """The names with signs that the pictures' fonts lack, as matplotlib finds in drawing them."""
     signs = sorted({sign for name in names for sign in shortened(name) if not sign.isascii()})
     lines = ["".join(signs[i : i + 50]) for i in range(0, len(signs), 50)]
     figure = Figure()
