@@ -248,6 +248,7 @@ def run_evaluate(
         workdir.check(given)
         free = {name: configuration.fields(given)[name] for name in configuration.FREE_FIELDS}
         config = configuration.changed(config, free)
+    workdir.check_writable()
     finished = bool(suites) and workdir.results() is not None
     remove_left_over(workdir.path)
     experiment = Experiment.create(config, for_training=False)

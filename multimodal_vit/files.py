@@ -36,7 +36,11 @@ def replacing(path: Path, mode: str = "w", newline: str | None = None) -> Iterat
       newline: as for `open`.
     """
     encoding = None if "b" in mode else "utf-8"
-    temporary, descriptor = _begin(path.parent, lambda p: os.open(p, _NEW, 0o666))
+    try:
+        temporary, descriptor = _begin(path.parent, lambda p: os.open(p, _NEW, 0o666))
+    except OSError as error:
+        error.filename = str(path)  # the name that says something
+        raise
     try:
         with open(descriptor, mode, encoding=encoding, newline=newline) as file:  # noqa: PTH123
             yield file
@@ -143,6 +147,23 @@ def read_json(path: Path) -> dict[str, Any]:
 def _checksum(content: dict[str, Any]) -> str:
     as_read = json.loads(json.dumps(content))  # keys as text, tuples as lists
     return hashlib.sha256(json.dumps(as_read, sort_keys=True).encode()).hexdigest()
+
+
+def check_writable(folder: Path, name: str) -> None:
+    """Checks that files can be written in a folder, where there is one, before any long work.
+
+    Args:
+      folder: it.
+      name: as the message names it.
+
+    Raises:
+      UserError: they cannot.
+    """
+    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(
+            f"{name} cannot be written; name a folder that this user may write, or change its "
+            "permissions"
+        )
 
 
 def file_checksum(path: Path) -> str:

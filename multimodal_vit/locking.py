@@ -48,6 +48,7 @@ class Lock:
         if os.environ.get(SWITCH) == "off":
             return True
         while True:
+            new = not self.path.exists()
             file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
                 if not try_flock(file, self.path):
@@ -59,6 +60,10 @@ class Lock:
                 if self._is_renewed_elsewhere(file):
                     return False
                 self._file, file = file, -1
+            except UserError:
+                if new:
+                    self.path.unlink(missing_ok=True)
+                raise
             finally:
                 if file >= 0:
                     os.close(file)

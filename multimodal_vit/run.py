@@ -5,6 +5,7 @@ its own and a lock on it, so that several processes can share a list of runs.
 """
 
 import importlib.metadata
+import os
 import platform
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -163,7 +164,7 @@ def _results(
 def mend(workdir: Workdir, say: Callable[[str], None]) -> None:
     """Sets aside what is damaged of a run that is over; its checkpoints give it anew.
 
-    Does nothing while another process holds the workdir.
+    Does nothing while another process holds the workdir, nor in one that cannot be written.
 
     Args:
       workdir: of the run; it may hold none yet.
@@ -172,7 +173,7 @@ def mend(workdir: Workdir, say: Callable[[str], None]) -> None:
     Raises:
       UserError: the metrics file is damaged, and so is the checkpoint that holds a copy.
     """
-    if not workdir.is_over():
+    if not workdir.is_over() or not os.access(workdir.path, os.W_OK):
         return
     with workdir.locked() as free:
         if not free:

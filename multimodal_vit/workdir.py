@@ -33,6 +33,7 @@ from multimodal_vit.errors import DamagedError, UserError, way_out
 from multimodal_vit.files import (
     DAMAGED,
     UNFINISHED,
+    check_writable,
     read_json,
     remove_left_over,
     replacing,
@@ -93,6 +94,8 @@ class Workdir:
         """
         if self.config_path.is_file():
             self._refuse_differences(config)
+            if not self.is_over():
+                self.check_writable()
         elif self.path.exists():
             if not self.path.is_dir():
                 raise UserError(f"--workdir={self.path} is a file; name a folder")
@@ -102,6 +105,15 @@ class Workdir:
                     f"--workdir={self.path} holds other files and no run (no config.json); name a "
                     "new or empty folder"
                 )
+            self.check_writable()
+
+    def check_writable(self) -> None:
+        """Checks that files can be written here.
+
+        Raises:
+          UserError: they cannot.
+        """
+        check_writable(self.path, f"--workdir={self.path}")
 
     def of_seed(self, seed: int) -> "Workdir":
         """The folder of one of several seeds, in this one; a whole run's."""
@@ -170,7 +182,9 @@ class Workdir:
           UserError: the folder cannot be made or written, its file system has no locks, or another
             process has held it for so long.
         """
+        new = not self.path.exists()
         self.make_folder()
+        self.check_writable()
         lock = self.lock
         try:
             if wait:
@@ -178,6 +192,11 @@ class Workdir:
             elif not lock.acquire():
                 yield False
                 return
+        except UserError:
+            if new:  # nothing is left of what is refused
+                with contextlib.suppress(OSError):
+                    self.path.rmdir()
+            raise
         except OSError as error:
             raise self._unwritable(error) from error
         try:

@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
 from multimodal_vit.errors import DamagedError, UserError, hint
-from multimodal_vit.files import UNFINISHED, read_json, write_json
+from multimodal_vit.files import UNFINISHED, check_writable, read_json, write_json
 from multimodal_vit.workdir import FOLDER_NAME
 
 SAVED = "search.json"
@@ -209,6 +209,7 @@ class SearchDir:
           UserError: not a folder, one with other things in it, or another search's.
         """
         path = self.path / SAVED
+        check_writable(self.path, f"--workdir={self.path}")
         if not path.is_file():
             if self.path.exists() and not self.path.is_dir():
                 raise UserError(f"--workdir={self.path} is a file; name a folder")

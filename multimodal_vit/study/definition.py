@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
 from multimodal_vit.errors import DamagedError, UserError
-from multimodal_vit.files import read_json
+from multimodal_vit.files import check_writable, read_json
 from multimodal_vit.suites import ALL
 from multimodal_vit.workdir import FOLDER_NAME, Workdir
 
@@ -132,6 +132,7 @@ def check_folder(config: ConfigDict, folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--workdir={folder} is a file; name a folder")
+    check_writable(folder, f"--workdir={folder}")
     for name, what in (("config.json", "a single run"), ("search.json", "a search")):
         if (folder / name).exists():
             raise UserError(f"--workdir={folder} holds {what}; name a new folder for the study")

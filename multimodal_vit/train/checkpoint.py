@@ -18,7 +18,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 
 from multimodal_vit import distributed
 from multimodal_vit.errors import DamagedError, UserError, way_out
-from multimodal_vit.files import file_checksum, read_json, set_aside, write_json
+from multimodal_vit.files import check_writable, file_checksum, read_json, set_aside, write_json
 
 CHECKSUMS = "checksums.json"
 FORMAT_VERSION = 2  # of 1, that of the checkpoints without checksums
@@ -125,6 +125,7 @@ class Checkpoints:
 
     def _check_room(self, size: int) -> None:
         """Looks before orbax begins to write: where the disk fills meanwhile it says much."""
+        check_writable(self.directory, f"{self.directory}, where the next checkpoint goes,")
         free = shutil.disk_usage(self.directory).free
         if free < size + BYTES_BESIDE:
             raise UserError(
@@ -157,9 +158,10 @@ class Checkpoints:
 
     def _unwritable(self, error: Exception) -> UserError:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = getattr(error, "strerror", None) or reason.rpartition(": ")[2]
         return UserError(
             f"the checkpoint of step {self._saving} could not be written to {self.directory}: "
-            f"{reason.rpartition(': ')[2]}. What was saved before stays; {way_out(error)}, and "
+            f"{reason}. What was saved before stays; {way_out(error)}, and "
             "start the same command again"
         )
 
