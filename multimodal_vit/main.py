@@ -10,8 +10,8 @@
     python -m multimodal_vit.main --config=configs/mnist_conv.py --coordinator=host0:9876 \
         --num_processes=2 --process_id=0
 
-Exit codes: 0, done, or stopped by SIGTERM and saved; 2, a mistake in what was given; 130, stopped
-by Ctrl-C and saved.
+Exit codes: 0, done, or stopped by SIGTERM or SIGHUP and saved; 2, a mistake in what was given; 130,
+stopped by Ctrl-C and saved.
 """
 
 import ast
@@ -26,8 +26,9 @@ from absl import flags
 from ml_collections import ConfigDict
 from rich.console import Console
 
-from multimodal_vit.errors import UserError, is_out_of_memory
+from multimodal_vit.errors import UserError, is_out_of_memory, way_out
 from multimodal_vit.interruption import in_time
+from multimodal_vit.terminal import open_standard_streams, unfailing_output
 
 MODES = ("train", "evaluate", "sample", "profile", "study", "search", "list")
 
@@ -39,6 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
       argv: the program's name and the arguments; `sys.argv` by default.
     """
     argv = list(sys.argv if argv is None else argv)
+    open_standard_streams()
+    with unfailing_output():
+        return _main(argv)
+
+
+def _main(argv: list[str]) -> int:
     try:
         with in_time():
             return _run(argv)
@@ -50,10 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         reason = error.strerror or error
-        print(
-            f"error: {where}{reason}. Make room there, or name another file or folder",
-            file=sys.stderr,
-        )
+        print(f"error: {where}{reason}; {way_out(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -96,6 +100,9 @@ def _run(argv: list[str]) -> int:
                 f"the argument {ascii(argument)} is not UTF-8 text; rename the file or folder that "
                 "it names"
             )
+    for name in ("flagfile", "undefok"):  # absl has them; a mistake in one would go unseen
+        if any(argument.lstrip("-").partition("=")[0] == name for argument in argv[1:]):
+            raise UserError(f"--{name} is not taken; give each flag on the command line")
     values = flags.FlagValues()
     flags.DEFINE_enum("mode", "train", MODES, "What to do.", flag_values=values)
     flags.DEFINE_string(
@@ -164,13 +171,21 @@ def _run(argv: list[str]) -> int:
             "no experiment is named; give --config=configs/digits_conv.py, say, or "
             "--mode=evaluate --workdir=FOLDER"
         )
+    if values.workdir is not None and not values.workdir.strip():
+        raise UserError(
+            "--workdir= is empty; name a folder, or leave the flag out for runs/<config name>"
+        )
     several = _is_one_of_several(values)
+    # Pictures are files: whatever a notebook says in MPLBACKEND, which may not be installed here.
+    if "matplotlib" not in sys.modules:
+        os.environ["MPLBACKEND"] = "agg"
     from multimodal_vit import commands, distributed  # late: a mistake in the flags is told at once
     from multimodal_vit.versions import fix_threads
     from multimodal_vit.workdir import Workdir
 
     if values.deterministic:
         fix_threads()
+    commands.compute_as_documented()
     commands.keep_compiled_programs()
     kind = config.get("kind", "experiment") if config is not None else "experiment"
     if kind != (values.mode if values.mode in ("study", "search") else "experiment"):
@@ -356,6 +371,6 @@ if __name__ == "__main__":
     except BaseException:  # else the interpreter would wait for the other processes of the run
         traceback.print_exc()
         code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with unfailing_output():
+        pass  # it flushes what is left
     os._exit(code)  # all is written: taking JAX apart costs seconds on a busy machine

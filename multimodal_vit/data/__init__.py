@@ -5,8 +5,12 @@ Each source is one module with a function `(name, directory, cache_directory) ->
 source of recordings is `(name, directory, test_speakers) -> RecordingSplits`, in `AUDIO_SOURCES`.
 """
 
+import atexit
 import dataclasses
+import functools
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -74,12 +78,31 @@ AUDIO_SOURCES: dict[str, Callable[[str, Path, Sequence[str]], RecordingSplits]] 
 def data_directory(configured: str) -> Path:
     """The data folder: `config.data.directory`, else TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     chosen = configured or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(chosen).expanduser()
+    return _from_home(chosen)
 
 
 def default_cache_directory() -> Path:
-    """$XDG_CACHE_HOME/multimodal_vit, by default ~/.cache/multimodal_vit."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "multimodal_vit"
+    """$XDG_CACHE_HOME/multimodal_vit, by default ~/.cache/multimodal_vit.
+
+    For a user without a home, a folder that ends with the process.
+    """
+    folder = _from_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    return (folder if folder.is_absolute() else _folder_of_process()) / "multimodal_vit"
+
+
+@functools.cache
+def _folder_of_process() -> Path:
+    folder = tempfile.mkdtemp(prefix="multimodal_vit-")  # for this user alone: programs lie there
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def _from_home(path: str) -> Path:
+    """A path with "~" replaced by the home; left as it is for a user without one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def load_splits(

@@ -18,7 +18,7 @@ from multimodal_vit import component_files
 from multimodal_vit import config as configuration
 from multimodal_vit.config.fields import option_slots
 from multimodal_vit.errors import DamagedError, UserError, hint
-from multimodal_vit.files import read_json, write_json
+from multimodal_vit.files import UNFINISHED, check_writable, read_json, write_json
 from multimodal_vit.workdir import FOLDER_NAME
 
 SAVED = "search.json"
@@ -222,11 +222,12 @@ class SearchDir:
           UserError: not a folder, one with other things in it, or another search's.
         """
         path = self.path / SAVED
+        check_writable(self.path, f"--workdir={self.path}")
         if not path.is_file():
             if self.path.exists() and not self.path.is_dir():
                 raise UserError(f"--workdir={self.path} is a file; name a folder")
-            if self.path.exists() and any(
-                entry.name.removesuffix(".tmp") not in (SAVED, ".lock", component_files.FOLDER)
+            if self.path.exists() and not all(
+                entry.name in (".lock", component_files.FOLDER) or entry.name.endswith(UNFINISHED)
                 for entry in self.path.iterdir()
             ):
                 raise UserError(

@@ -69,6 +69,9 @@ def resume(
     for step in steps:
         try:
             checkpoints.verify(step)
+            _check_same_run(
+                checkpoints.progress(step), checkpoints.directory / str(step), experiment
+            )
         except DamagedError as error:
             say(f"{error}; kept aside as {checkpoints.set_aside(step, workdir)}")
     for step in reversed(checkpoints.steps()):
@@ -137,15 +140,23 @@ def load_checkpoint(
         )
     else:
         state, saved = checkpoints.restore(step, like)
+    folder = checkpoints.directory / str(step)
+    if int(state.step) != step:
+        raise DamagedError(f"the checkpoint {folder} is of step {int(state.step)}")
+    _check_same_run(saved, folder, experiment)
     rows = saved.pop("rows", None)
-    if (own := saved.pop("config", None)) is not None:
-        folder = checkpoints.directory / str(step)
-        other = configuration.differences(configuration.from_json(own, folder), experiment.config)
-        if other:
-            raise DamagedError(f"the checkpoint {folder} is of another run ({'; '.join(other)})")
+    saved.pop("config", None)
     progress = Progress(**saved)
     check_same_data(progress, experiment)
     return state, progress, rows
+
+
+def _check_same_run(saved: dict[str, Any], folder: Path, experiment: Experiment) -> None:
+    """Raises a `DamagedError` where the dict of a checkpoint names another configuration."""
+    if (own := saved.get("config")) is not None:
+        other = configuration.differences(configuration.from_json(own, folder), experiment.config)
+        if other:
+            raise DamagedError(f"the checkpoint {folder} is of another run ({'; '.join(other)})")
 
 
 def _version_1(like: TrainState) -> dict[str, Any]:
