@@ -29,6 +29,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
+from multimodal_vit.arrays import read_npz
 from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import DAMAGED, read_json, replacing, set_aside, write_json
 
@@ -246,8 +247,7 @@ class Workdir:
         path = self.path / EVIDENCE
         if not path.exists():
             return {}
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+        return read_npz(path)
 
     def save_evidence(self, arrays: dict[str, np.ndarray]) -> None:
         """Keeps arrays for pictures, whole or not at all; none leave what is there."""
