@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +14,7 @@ from scipy import special, stats
 from sklearn.metrics import f1_score, roc_auc_score
 
 from multimodal_vit import distributed, sampler
+from multimodal_vit.arrays import read_npz
 from multimodal_vit.errors import UserError
 from multimodal_vit.files import replacing
 from multimodal_vit.objectives import Keys, Objective, match_logit
@@ -54,6 +54,14 @@ class Predictions:
         """int64 [N], the labels in which text and image differ."""
         return (self.words != self.labels).sum(axis=1)
 
+    def check(self) -> None:
+        """Raises a `UserError` where the arrays are not of the shapes and kinds that they have."""
+        kinds = {"logits": "f2", "loss": "f1", "match": "b1", "classes": "b2"}
+        kinds |= {"words": "i2", "chosen": "i2", "labels": "i2"}
+        for name, array in dataclasses.asdict(self).items():
+            if f"{array.dtype.kind}{array.ndim}" != kinds[name] or len(array) != len(self.loss):
+                raise UserError(f"{name} is {array.dtype} {list(array.shape)}")
+
     def save(self, path: Path) -> None:
         """Writes them as a compressed .npz, whole or not at all."""
         with replacing(path, "wb") as file:
@@ -67,9 +75,10 @@ class Predictions:
           UserError: not such a file.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return cls(**{field.name: arrays[field.name] for field in dataclasses.fields(cls)})
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            found = cls(**read_npz(path, [field.name for field in dataclasses.fields(cls)]))
+            found.check()
+            return found
+        except UserError as error:
             raise UserError(
                 f"{path} cannot be read as saved predictions ({error}); evaluate the run anew with "
                 f"--mode=evaluate --workdir={path.parent}"

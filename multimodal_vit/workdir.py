@@ -21,7 +21,6 @@ damaged/         what was found damaged, set aside
 
 import contextlib
 import re
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from ml_collections import ConfigDict
 
 from multimodal_vit import component_files
 from multimodal_vit import config as configuration
+from multimodal_vit.arrays import read_npz
 from multimodal_vit.errors import DamagedError, UserError, way_out
 from multimodal_vit.files import (
     DAMAGED,
@@ -325,12 +325,11 @@ class Workdir:
         if not path.exists():
             return {}
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return dict(arrays)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            return read_npz(path)
+        except DamagedError as error:
             raise DamagedError(
-                f"{path} is damaged ({error}); evaluate the run anew with --mode=evaluate "
-                f"--suites=all --workdir={self.path}"
+                f"{error}; evaluate the run anew with --mode=evaluate --suites=all "
+                f"--workdir={self.path}"
             ) from error
 
     def save_evidence(self, arrays: dict[str, np.ndarray]) -> None:

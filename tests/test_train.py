@@ -12,7 +12,7 @@ import pytest
 from conftest import StopAfter, assert_trees_equal, six_losses
 
 from multimodal_vit import objective, sampler
-from multimodal_vit.data.image_set import split
+from multimodal_vit.data.splitting import split
 from multimodal_vit.errors import UserError
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
@@ -166,7 +166,7 @@ def test_a_run_that_goes_on_with_other_threads_says_so_and_notes_it(
 
 def test_a_run_does_not_continue_on_other_data(experiment, tmp_path, digits):
     train(experiment, tmp_path, should_stop=StopAfter(1))
-    other = split(digits.train[100:196], digits.test[:40], "other digits")
+    other = split(digits.train[100:196], digits.test[:40], "other digits", rule="order")
     with pytest.raises(UserError, match="trained on other data than other digits"):
         train(dataclasses.replace(experiment, splits=other), tmp_path)
 

@@ -15,10 +15,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from multimodal_vit.components import get
-from multimodal_vit.data import digits, download, idx, prepared, spoken_digit, written_spoken
-from multimodal_vit.data.image_set import ImageSet, Splits, split
+from multimodal_vit.components import get, names
+from multimodal_vit.data import (
+    description,
+    digits,
+    download,
+    idx,
+    prepared,
+    spoken_digit,
+    written_spoken,
+)
+from multimodal_vit.data.image_set import ImageSet, Splits
 from multimodal_vit.data.recordings import Recordings, RecordingSplits
+from multimodal_vit.data.splitting import split
 from multimodal_vit.errors import UserError
 
 __all__ = [
@@ -42,7 +51,7 @@ def automatic(name: str, directory: Path, cache_directory: Path) -> Splits:
     Looked for in this order: a set prepared by tensorflow_datasets, IDX files, a download. It is
     the same data set each time; another set is never taken instead.
     """
-    if prepared.find(name, directory):
+    if description.find(name, directory):
         return prepared.load(name, directory, cache_directory)
     # Files that lie flat in the directory have no name; only known contents are taken for `name`.
     files = idx.find(name, directory, flat=name in idx.CONTENTS_SHA256)
@@ -51,10 +60,13 @@ def automatic(name: str, directory: Path, cache_directory: Path) -> Splits:
         return idx.load(name, directory, cache_directory)
     if files:
         return idx.load(name, directory, cache_directory)
+    if description.incomplete(name, directory):
+        raise UserError(description.absent(name, directory))
+    near = idx.look_alikes(directory / name, idx.FILES["train images"])
     raise UserError(
         f"no data set {name!r} in {directory}: neither {directory / name} with IDX files "
         f"({idx.FILES['train images']}[.gz], …) nor a tensorflow_datasets folder "
-        f"{directory / name / '<version>'}. Put it there, name another folder with "
+        f"{directory / name / '<version>'}{near}. Put it there, name another folder with "
         "--config.data.directory=…, or choose one that can be downloaded: "
         f"{', '.join(download.DOWNLOADABLE)}. (IDX files right in {directory} are taken with "
         "--config.data.source=idx)"
@@ -129,11 +141,16 @@ def load_splits(
       UserError: unknown source, nothing there, or files that do not hold such a data set.
     """
     read = get("data.source", source).target
+    if test_speakers and not audio:
+        raise UserError(
+            f"data.test_speakers={tuple(test_speakers)} holds speakers out, but no recordings are "
+            f"read; name some with data.audio: {', '.join(names('data.audio'))}"
+        )
+    hear = get("data.audio", audio).target if audio else None
     where = data_directory(directory), default_cache_directory()
     splits = read(name, *where, **dict(source_options))
-    if not audio:
+    if hear is None:
         return splits
-    hear = get("data.audio", audio).target
     spoken = hear(audio, data_directory(directory), test_speakers, **dict(audio_options))
     if spoken.class_names != splits.train.class_names:
         raise UserError(
@@ -145,7 +162,7 @@ def load_splits(
         part: dataclasses.replace(getattr(splits, part), recordings=getattr(spoken, part))
         for part in ("train", "validation", "test")
     }
-    return Splits(**parts, origin=f"{splits.origin}, {spoken.origin}")
+    return dataclasses.replace(splits, **parts, origin=f"{splits.origin}, {spoken.origin}")
 
 
 def load_local(source: str, name: str, directory: str = "") -> Splits:
@@ -155,5 +172,5 @@ def load_local(source: str, name: str, directory: str = "") -> Splits:
       UserError: not there, or no such data set.
     """
     if source in ("auto", "digits"):
-        source = "tfds" if prepared.find(name, data_directory(directory)) else "idx"
+        source = "tfds" if description.find(name, data_directory(directory)) else "idx"
     return load_splits(source, name, directory)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from multimodal_vit.arrays import read_npz
 from multimodal_vit.data.image_set import ImageSet
 from multimodal_vit.files import remove_left_over, replacing
 
@@ -28,10 +29,9 @@ def cached(path: Path, decode: Callable[[], ImageSet]) -> ImageSet:
     """
     if path.exists():
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return ImageSet(
-                    arrays["images"], arrays["labels"], tuple(arrays["class_names"].tolist())
-                )
+            arrays = read_npz(path, ("images", "labels", "class_names"))
+            names = tuple(str(name) for name in arrays["class_names"].reshape(-1))
+            return ImageSet(arrays["images"], arrays["labels"], names)
         except Exception as error:  # of many kinds: whatever a damaged archive raises
             kept = path.with_name(path.name + ".damaged")
             logging.warning(
