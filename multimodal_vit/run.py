@@ -17,6 +17,7 @@ from multimodal_vit.evaluate import Predictions
 from multimodal_vit.files import file_checksum, set_aside
 from multimodal_vit.models import parameter_count
 from multimodal_vit.probes.answers import Probed, probe
+from multimodal_vit.probes.verdict import verdict
 from multimodal_vit.suites import ALL, choose_suites
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
@@ -124,6 +125,7 @@ def _finish(
             probed.predictions.save(workdir.path / PREDICTIONS)
             workdir.save_evidence(probed.evidence)
         results |= probed.results
+        results["verdict"] = verdict(results)
     if distributed.is_main():
         workdir.save_results(results)
     return results
@@ -232,7 +234,8 @@ def _mend_answers(workdir: Workdir, say: Callable[[str], None]) -> None:
 def finished(experiment: Experiment, workdir: Workdir) -> dict[str, Any] | None:
     """The results of a finished run, with all suites of its configuration; None if unfinished.
 
-    Suites that were added to the configuration since are evaluated and saved.
+    Suites that were added to the configuration since are evaluated and saved, and so are those
+    whose results are of an older version.
 
     Raises:
       UserError: the run was trained on other data.
@@ -242,14 +245,24 @@ def finished(experiment: Experiment, workdir: Workdir) -> dict[str, Any] | None:
         return None
     check_same_data(Progress(results["data"]["fingerprint"]), experiment)
     names = tuple(experiment.config.evaluation.suites)
-    known = results.get("suites", {}) | results.get("skipped", {})
+    asked = {name: s for name, s in results.get("suites", {}).items() if not _is_old(s)}
+    known = asked | results.get("skipped", {})
     chosen = choose_suites(names, experiment.task)
     missing = {name: suite for name, suite in chosen.items() if name not in known}
-    unchecked = names == ALL and "checks" not in results and not experiment.task.classifies
+    checked = results.get("checks", {})
+    unchecked = names == ALL and not experiment.task.classifies
+    unchecked &= not checked or any(map(_is_old, checked.values()))
     if (missing or unchecked) and "test" in results:
         _, variables = best_parameters(experiment, workdir)
         results = keep_probes(workdir, probe(experiment, variables, missing, everything=unchecked))
     return results
+
+
+def _is_old(found: dict[str, Any]) -> bool:
+    """Whether figures of true/false answers are of a version that knew no bias."""
+    if "failure_rate" in found:
+        return "num_compared" not in found
+    return "match_accuracy" in found and "called_false" not in found
 
 
 def keep_probes(workdir: Workdir, probed: Probed) -> dict[str, Any]:
@@ -260,8 +273,11 @@ def keep_probes(workdir: Workdir, probed: Probed) -> dict[str, Any]:
         for name, values in probed.results.items():
             if name != "test":
                 results[name] = results.get(name, {}) | values
+            elif _is_old(results.get("test", {})):
+                results["test"] = values
         for name in results["suites"].keys() & results["skipped"].keys():  # asked at last
             del results["skipped"][name]
+        results["verdict"] = verdict(results)
         workdir.save_results(results)
     return results
 

@@ -358,6 +358,7 @@ def sample_batch(
     corruption: Corruption | None = None,
     grids: Grids = uniform_grids,
     speech: Speech | None = None,
+    flipped: jax.Array | bool = False,
 ) -> Batch:
     """Draws one pair of image and text for each base image.
 
@@ -371,6 +372,8 @@ def sample_batch(
       corruption: how false texts are made, where not as the task says.
       grids: how the images of a grid are chosen, where the task holds nothing out.
       speech: recordings that speak the words; None: the text is only written.
+      flipped: give every grid its other text: a false one where it had the true one, and the true
+        one where it had a false one.
 
     Returns:
       The batch; every array's first axis is B.
@@ -385,6 +388,7 @@ def sample_batch(
     chosen = grids(key, labels, base, task)  # (B, n)
     true_words = labels[chosen]  # (B, n)
     is_false = jax.random.bernoulli(named_key(key, "false"), task.false_rate, (len(base), 1))
+    is_false ^= flipped
     false_words = corruption(named_key(key, "corruption"), true_words, task)
     words = jnp.where(is_false, false_words, true_words)
     replaced = words != true_words

@@ -99,14 +99,23 @@ class Suite:
     shows_labels: bool = True
 
     def draw(
-        self, key: jax.Array, pool: Pool, base: jax.Array, weight: jax.Array, task: Task
+        self,
+        key: jax.Array,
+        pool: Pool,
+        base: jax.Array,
+        weight: jax.Array,
+        task: Task,
+        flipped: jax.Array | bool = False,
     ) -> Batch:
-        """A batch of the suite, as `sampler.sample_batch`; what does not belong has weight 0."""
+        """A batch of the suite, as `sampler.sample_batch`; what does not belong has weight 0.
+
+        With `flipped`, the same grids, each with the text that it does not have else.
+        """
         if self.false_rate is not None:
             task = dataclasses.replace(published(task), false_rate=self.false_rate)
         batch = sample_batch(
             key, pool.images, pool.labels, base, weight, task, self.corruption, self.grids,
-            pool.speech,
+            pool.speech, flipped,
         )  # fmt: skip
         if self.belongs is not None:
             batch = batch.replace(weight=batch.weight * self.belongs(batch, task))
@@ -145,6 +154,31 @@ def swap_adjacent(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
         position == place, position + 1, jnp.where(position == place + 1, position - 1, position)
     )
     return jnp.take_along_axis(labels, source, axis=1)
+
+
+def recount(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
+    """Keeps which labels occur and changes how often, int32 [B, n] → [B, n].
+
+    One of several equal labels becomes another one of the row's; every such change alike. Rows of
+    equal labels and rows of different ones stay as they are.
+    """
+    del task
+    B, n = labels.shape
+    same = labels[:, :, None] == labels[:, None, :]  # (B, n, n)
+    fits = (same.sum(axis=2) > 1)[:, :, None] & ~same  # at i, the label of j
+    scores = jnp.where(fits, jax.random.uniform(named_key(key, "place"), (B, n, n)), -1.0)
+    best = scores.reshape(B, n * n).argmax(axis=1)[:, None]  # (B, 1)
+    other = jnp.take_along_axis(labels, best % n, axis=1)
+    changed = (jnp.arange(n) == best // n) & fits.any(axis=(1, 2))[:, None]
+    return jnp.where(changed, other, labels)
+
+
+def some_equal(batch: Batch, task: Task) -> jax.Array:
+    """Grids in which a label occurs twice or more, and another one too: bool [B]."""
+    del task
+    ordered = jnp.sort(batch.labels, axis=1)
+    differs = ordered[:, 1:] != ordered[:, :-1]  # (B, n-1)
+    return differs.any(axis=1) & ~differs.all(axis=1)
 
 
 def not_all_equal(batch: Batch, task: Task) -> jax.Array:
@@ -341,6 +375,10 @@ AS_TRAINED = Suite("the task as the model is trained on it", corruption=None, fa
 SUITES: dict[str, Suite] = {
     "standard": Suite("the published task, whatever the model is trained on"),
     "single_foil": Suite("one label is replaced", replace_one, foil=True),
+    "count_foil": Suite(
+        "the text names the classes that occur, but one too often and another too seldom",
+        recount, belongs=some_equal, foil=True,
+    ),
     "order_foil": Suite(
         "the labels are right but in another order",
         permute_labels, belongs=not_all_equal, foil=True,
@@ -464,6 +502,8 @@ def suites_for(task: Task) -> dict[str, Suite]:
         }
     if task.num_positions == 1:  # there is no order
         del known["order_foil"], known["swap_adjacent"]
+    if task.num_positions < 3:  # no label occurs twice beside another
+        del known["count_foil"]
     for kind in HELD_OUT:
         if f"held_out_{kind}" in known and not can_hold_out(kind, task):
             del known[f"held_out_{kind}"]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from multimodal_vit import evaluate, sampler
 from multimodal_vit.errors import UserError
+from multimodal_vit.foils import changes
 from multimodal_vit.sampler import Task, mix_labels, permute_labels
 from multimodal_vit.suites import (
     BEFORE,
@@ -38,10 +39,10 @@ def make_pool(count=50, shape=(4, 4, 1)):
     return Pool(images, labels, (jnp.arange(10, dtype=jnp.int32) + 1) % 10)
 
 
-def draw(suite, task=TASK, pool=None, rows=B):
+def draw(suite, task=TASK, pool=None, rows=B, flipped=False):
     pool = make_pool() if pool is None else pool
     base = jnp.arange(rows, dtype=jnp.int32) % len(pool.labels)
-    return jax.device_get(suite.draw(jax.random.key(3), pool, base, jnp.ones(rows), task))
+    return jax.device_get(suite.draw(jax.random.key(3), pool, base, jnp.ones(rows), task, flipped))
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,30 @@ def test_order_foils_keep_the_labels_and_change_their_order(batches):
         there = counted(batch)
         np.testing.assert_array_equal(sorted_rows(words)[there], sorted_rows(batch.labels)[there])
         np.testing.assert_array_equal(batch.match, (words == batch.labels).all(axis=1))
+
+
+def test_count_foils_keep_the_classes_and_change_how_often(batches):
+    batch = batches["count_foil"]
+    there = counted(batch)
+    assert 0.4 < there.mean() < 0.6  # of ten classes, half of the grids have one twice
+    false = there & ~batch.match
+    assert (batch.replaced[false].sum(axis=1) == 1).all()
+    words, labels = batch.inputs["words"][false], batch.labels[false]
+    np.testing.assert_array_equal(changes(words, labels), np.full(len(words), 2))
+    kinds = [len(set(row)) for row in labels.tolist()]
+    assert set(kinds) == {2, 3}
+    assert "count_foil" not in suites_for(dataclasses.replace(TASK, grid=(1, 2)))
+
+
+def test_the_other_text_of_every_grid(batches):
+    for name in ("single_foil", "order_foil", "near_foil", "count_foil"):
+        batch, other = batches[name], draw(suites_for(TASK)[name], flipped=True)
+        np.testing.assert_array_equal(other.chosen, batch.chosen)
+        np.testing.assert_array_equal(other.weight, batch.weight)
+        np.testing.assert_array_equal(other.match, ~batch.match, err_msg=name)
+        again = draw(dataclasses.replace(suites_for(TASK)[name], false_rate=1.0))
+        texts = np.where(batch.match[:, None], other.inputs["words"], batch.inputs["words"])
+        np.testing.assert_array_equal(texts, again.inputs["words"])
 
 
 def test_swaps_are_of_two_neighbours(batches):
@@ -376,7 +401,8 @@ def test_check_metrics_by_hand():
     right = evaluate.check_metrics(CHECKS["equal_grid"], before, before)
     assert right["failure_rate"] == 0
     none = evaluate.check_metrics(CHECKS["swap_words"], after, after)
-    assert none == {"num_pairs": 0}
+    assert none["num_pairs"] == 0
+    assert "failure_rate" not in none
 
 
 def test_true_contradicts_class_outputs_that_see_other_classes():

@@ -9,8 +9,7 @@ from scipy import special
 
 from multimodal_vit import evaluate
 from multimodal_vit.errors import UserError
-from multimodal_vit.evaluate import Predictions
-from multimodal_vit.objectives import match_logit
+from multimodal_vit.predict import Predictions
 from multimodal_vit.probes.attention import attention_probe
 from multimodal_vit.probes.references import expected, readers
 from multimodal_vit.suites import BEFORE, SUITES, Suite, checks_for, published
@@ -82,7 +81,10 @@ def probe(
         if len(predictions.match) == 0:
             results["skipped"][name] = "no pair of the test split belongs to it"
             continue
-        results["suites"][name] = evaluate.suite_metrics(suite, predictions)
+        flipped = None
+        if suite.foil:  # the same grids, each with its other text
+            flipped = predict(variables, "test", name, flipped=True)
+        results["suites"][name] = evaluate.suite_metrics(suite, predictions, flipped)
         if suite.shows_labels and judges:
             counts = ~predictions.match if suite.foil else np.ones(len(predictions.match), bool)
             words, shown = predictions.words[counts], predictions.labels[counts]
@@ -120,8 +122,7 @@ def _check(
                 ("labels", [pair.labels for pair in pairs]),
             ):
                 evidence[f"{check}/{when}/{name}"] = np.concatenate(arrays)
-            logits = match_logit(answers.logits[rows], experiment.task.num_classes)
-            evidence[f"{check}/{when}/probability"] = np.asarray(special.expit(logits))
+            evidence[f"{check}/{when}/probability"] = special.expit(answers.true_logit[rows])
 
     for name, check in checks_for(experiment.task).items():
         after = predict(variables, "test", CHECK + name, stream=CHECK)

@@ -179,4 +179,4 @@ def _numbers(content: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, i
         if isinstance(value, dict):
             yield from _numbers(value, f"{prefix}{name}.")
         elif isinstance(value, (int, float)) and prefix + name != "seed":
-            yield prefix + name, value
+            yield prefix + name, int(value) if isinstance(value, bool) else value

@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
-from multimodal_vit import distributed, evaluate, sampler
+from multimodal_vit import distributed, sampler
 from multimodal_vit.components import get
 from multimodal_vit.data import ImageSet, Splits, load_local, load_splits
 from multimodal_vit.errors import UserError
@@ -23,6 +23,7 @@ from multimodal_vit.layout import Layout, make_mesh
 from multimodal_vit.models import MultimodalViT, build_model, example_inputs
 from multimodal_vit.objectives import Objective
 from multimodal_vit.parameters import Declaration, declarations
+from multimodal_vit.predict import Predict, Predictions
 from multimodal_vit.sampler import Speech, Task, named_key
 from multimodal_vit.suites import AS_TRAINED, Pool, Suite
 from multimodal_vit.train import step as step_lib
@@ -253,7 +254,7 @@ class Predictor:
         self._placed: dict[tuple[str, bool], tuple[jax.Array, jax.Array, Speech | None]] = {}
         num_classes = experiment.task.num_classes
         self.confusable = ((np.arange(num_classes) + 1) % num_classes).astype(np.int32)
-        self._predict = evaluate.Predict(
+        self._predict = Predict(
             experiment.objective,
             experiment.task,
             experiment.layout.batch(experiment.mesh, num_before=1),
@@ -263,8 +264,14 @@ class Predictor:
         )
 
     def __call__(
-        self, variables: Any, part: str, suite: str = "", stream: str = ""
-    ) -> evaluate.Predictions:
+        self,
+        variables: Any,
+        part: str,
+        suite: str = "",
+        stream: str = "",
+        *,
+        flipped: bool = False,
+    ) -> Predictions:
         """The answers to the pairs of a suite.
 
         Args:
@@ -272,13 +279,15 @@ class Predictor:
           part: of the data.
           suite: which pairs.
           stream: the random numbers they are drawn with, where not the suite's own.
+          flipped: the same grids in the same order, each with its other text: the true one where it
+            had a false one, and a false one where it had the true one.
 
         Raises:
           UserError: the suite needs another data set, which is not there.
         """
         whole = suite in ("", "standard")
         num_pairs = 0 if whole else self.experiment.config.evaluation.suite_pairs
-        return self._predict(variables, *self._drawn(part, suite, stream), num_pairs)
+        return self._predict(variables, *self._drawn(part, suite, stream), num_pairs, flipped)
 
     def pairs(
         self, part: str, rows: Sequence[int], suite: str = "", stream: str = ""

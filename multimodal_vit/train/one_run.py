@@ -103,7 +103,8 @@ class OneRun:
         self._check_finite(values["loss"], f"validation loss at step {step}")
         for name, suite in self.suites.items():
             answers = self.predict(state.variables, "validation", name)
-            values[f"suites.{name}"] = evaluate.suite_share(suite, answers)
+            for ending, value in evaluate.suite_curve(suite, answers).items():
+                values[f"suites.{name}{ending}"] = value
         samples = self.experiment.samples_seen(step)
         self.writer.write("validation", step, samples, values)
         gained = bool(distributed.agree([values["loss"] < self.progress.best_loss])[0])
