@@ -21,6 +21,7 @@ from multimodal_vit.errors import UserError
 from multimodal_vit.interruption import stop_on_signal
 from multimodal_vit.models import parameter_count
 from multimodal_vit.probes.answers import probe
+from multimodal_vit.probes.verdict import verdict
 from multimodal_vit.profiling import profile
 from multimodal_vit.run import (
     best_parameters,
@@ -215,8 +216,10 @@ def run_evaluate(
             keep_probes(workdir, probed)
         _show_probes("What it uses (docs/probes.md)", found, console)
     content = {"config_name": config.name, "seed": config.seed, "best_step": best_step} | found
+    content["verdict"] = verdict(content)
     probed.predictions.save(workdir.path / PREDICTIONS)
     path = workdir.save_json("evaluation.json", content)
+    _show_verdict((workdir.results() or {}).get("verdict", content["verdict"]), console)
     console.print(f"Written to {path}")
     if chosen and workdir.results() is not None:
         page = report.write_run_report(config, workdir, command)
@@ -332,6 +335,8 @@ def _show_results(results: dict[str, Any], workdir: Workdir, console: Console) -
     console.print(tables.results_table(title, results["test"]))
     if results.get("suites"):
         _show_probes("What it uses (docs/probes.md)", results, console)
+    if results.get("verdict"):
+        _show_verdict(results["verdict"], console)
     console.print(
         f"{results['samples_seen']:,} training pairs in {duration(results['train_seconds'])}, "
         f"{results['examples_per_second']:,.0f} examples/s; best checkpoint: step "
@@ -339,6 +344,12 @@ def _show_results(results: dict[str, Any], workdir: Workdir, console: Console) -
         "samples.png, tensorboard, checkpoints",
         soft_wrap=True,
     )
+
+
+def _show_verdict(said: Mapping[str, Any], console: Console) -> None:
+    console.print()
+    for line in tables.verdict_lines(said):
+        console.print(line, soft_wrap=True, highlight=False)
 
 
 def _show_probes(title: str, found: Mapping[str, Any], console: Console) -> None:

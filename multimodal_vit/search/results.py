@@ -51,6 +51,11 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
         "hours": attributes.get("hours", 0.0),
         "attempts": attributes.get("attempts", 0),
     }
+    for name in ("chance", "above_chance", "order_auroc", "reads_order"):
+        row[name] = attributes.get(name, [])
+    asked = row["order_auroc"]
+    row["order_auroc_mean"] = statistics.fmean(asked) if asked else None
+    row["seeds_reading_order"] = sum(row["reads_order"]) if asked else None
     for metric in ("match_accuracy", "class_accuracy"):
         values = attributes.get(metric, [])
         row[metric] = values
@@ -89,6 +94,12 @@ def winner_source(found: dict[str, Any], condition: Condition) -> str | None:
         f"seeds), the best of {counts['done']} finished trials. It was chosen by this number, "
         "which is therefore too high; the test split was not looked at."
     )
+    if order := winner["reads_order"]:
+        aurocs = ", ".join(f"{value:.3f}" for value in winner["order_auroc"])
+        about += (
+            f" {sum(order)} of {len(order)} seeds read in order (AUROC of order foils on the "
+            f"validation split: {aurocs})."
+        )
     return "\n".join(
         [
             f'"""The winner of the search {found["name"]}, condition {condition.name}.',
