@@ -33,10 +33,10 @@ import jax
 import numpy as np
 
 from multimodal_vit.config import load
-from multimodal_vit.run import versions
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.resume import load_checkpoint
+from multimodal_vit.versions import versions
 
 ROOT = Path(__file__).resolve().parent.parent
 SECONDS_TO_STOP = 10.0

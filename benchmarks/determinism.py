@@ -16,8 +16,8 @@ import jax
 import numpy as np
 
 from multimodal_vit.config import from_file
-from multimodal_vit.run import versions
 from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.versions import versions
 
 ROOT = Path(__file__).resolve().parent.parent
 

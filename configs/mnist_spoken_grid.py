@@ -10,16 +10,20 @@ default, is for a GPU.
 
 from ml_collections import ConfigDict
 
-from multimodal_vit.config import preset
+from multimodal_vit.config import changed, preset
 
 
 def get_config(name: str = "thesis") -> ConfigDict:
     config = preset(name)
     config.data.name = "mnist"
     config.data.audio = "spoken_digit"
-    config.model.modalities = ("audio", "patches")
-    config.model.modality_embeddings = True
-    config.model.audio_patch_frames = 13 if name == "small" else 3
     if name == "small":
         config.train.num_samples = 165_000
-    return config
+    return changed(
+        config,
+        {
+            "model.modalities": ("audio", "patches"),
+            "model.modality_options.audio.patch_frames": 13 if name == "small" else 3,
+            "model.fusion_options.modality_embeddings": True,
+        },
+    )

@@ -16,7 +16,7 @@ from multimodal_vit.study import study
 UNSEEN = {"data.test_speakers": ("theo", "yweweler")}
 PARTS = {
     "c_concatenated": ("c", {"model.fusion": "concatenation"}),
-    "c_frames": ("c", {"model.audio_layout": "frames"}),
+    "c_frames": ("c", {"model.modality_options.audio_features.layout": "frames"}),
     "c_image": ("c", {"model.modalities": ("image_features",)}),
     "c_audio": ("c", {"model.modalities": ("audio_features",)}),
     "vit_image": ("vit", {"model.modalities": ("patches",)}),

@@ -5,7 +5,7 @@ import dataclasses
 import platform
 import signal
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from multimodal_vit import config as configuration
 from multimodal_vit import distributed
 from multimodal_vit.analysis import figures, report, tables
 from multimodal_vit.data import default_cache_directory
-from multimodal_vit.errors import UserError
+from multimodal_vit.errors import DamagedError, UserError
+from multimodal_vit.files import remove_left_over
 from multimodal_vit.interruption import stop_on_signal
+from multimodal_vit.locking import Lock
 from multimodal_vit.models import parameter_count
 from multimodal_vit.probes.answers import probe
 from multimodal_vit.probes.verdict import verdict
@@ -30,19 +32,38 @@ from multimodal_vit.run import (
     run,
     run_seeds,
     seeds_of,
-    versions,
 )
 from multimodal_vit.study import definition as study
 from multimodal_vit.study.display import StudyTable
 from multimodal_vit.study.runner import TABLE, run_all, write_table
 from multimodal_vit.suites import ALL, choose_suites
+from multimodal_vit.terminal import show
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import Display, ProgressDisplay, duration
 from multimodal_vit.train.writer import read_metrics
+from multimodal_vit.versions import devices, versions
 from multimodal_vit.workdir import METRICS, PREDICTIONS, PROFILE, SAMPLES, SOUNDS, Workdir
 
+# What JAX computes by default. An environment may say otherwise, for another program; with these
+# the same configuration and seed give the same numbers in every one.
+NUMERICS = {
+    "jax_enable_x64": False,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_threefry_partitionable": True,
+    "jax_random_seed_offset": 0,
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_numpy_rank_promotion": "allow",
+    "jax_legacy_prng_key": "allow",
+}
 SHEET_EXAMPLES = 16
 MAX_CACHE_BYTES = 2**30  # of compiled programs; the longest unused go first
+
+
+def compute_as_documented() -> None:
+    """Sets what `NUMERICS` names, whatever the environment says of it."""
+    for name, value in NUMERICS.items():
+        if hasattr(jax.config, name):  # not every version has every one
+            jax.config.update(name, value)
 
 
 def keep_compiled_programs() -> None:
@@ -58,8 +79,32 @@ def keep_compiled_programs() -> None:
         ) else {platform.processor()}  # fmt: skip
         kind = zlib.crc32("".join(sorted(flags)).encode())
         folder = default_cache_directory() / "programs" / f"{platform.machine()}-{kind:08x}"
+        if not _mend_programs(folder):
+            return
         jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_compilation_cache_max_size", MAX_CACHE_BYTES)
+
+
+def _mend_programs(folder: Path) -> bool:
+    """Removes the programs that a killed process left in part; whether JAX can keep others here.
+
+    JAX writes a program, then a file of the time of its use. Where that is missing, the program may
+    be cut off, and JAX could neither read it nor make room for others.
+    """
+    if not folder.is_dir():
+        return True  # JAX makes it with the first program
+    try:
+        lock = Lock(folder / ".lockfile")  # JAX's own
+        if lock.acquire():
+            try:
+                for path in folder.glob("*-cache"):
+                    if not path.with_name(path.name.removesuffix("-cache") + "-atime").exists():
+                        path.unlink()
+            finally:
+                lock.release()
+    except (OSError, UserError):  # not to be written, or without locks: then without a cache
+        return False
+    return True
 
 
 def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint: str = "") -> int:
@@ -93,13 +138,13 @@ def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint:
     with workdir.locked() if is_main else contextlib.nullcontext() as free:
         if not distributed.from_main(lambda: free):
             raise UserError(
-                f"--workdir={workdir.path} is in use by another process that trains there; wait "
+                f"--workdir={workdir.path} is in use: {workdir.lock.holder()} trains there; wait "
                 "for it, stop it, or name another folder"
             )
         if is_main:
             workdir.begin(config)
             _describe(experiment, workdir, console)
-            _draw_samples(experiment, workdir.path / SAMPLES)
+            _draw_samples(experiment, workdir.path / SAMPLES, console)
         with stop_on_signal() as received:
             outcome, results = run(
                 experiment,
@@ -141,7 +186,7 @@ def _train_seeds(config: ConfigDict, workdir: Workdir, console: Console, slow_hi
             for _, folder in left:
                 if not stack.enter_context(folder.locked()):
                     raise UserError(
-                        f"{folder.path} is in use by another process that trains there; wait for "
+                        f"{folder.path} is in use: {folder.lock.holder()} trains there; wait for "
                         "it, stop it, or name another --workdir"
                     )
             _describe(shared, workdir, console)
@@ -149,7 +194,7 @@ def _train_seeds(config: ConfigDict, workdir: Workdir, console: Console, slow_hi
             console.print(f"Seeds {names}, as one program")
             for experiment, (own, folder) in zip(experiments, left, strict=True):
                 folder.begin(own)
-                _draw_samples(experiment, folder.path / SAMPLES)
+                _draw_samples(experiment, folder.path / SAMPLES, console)
             received = stack.enter_context(stop_on_signal())
             found = run_seeds(
                 experiments,
@@ -169,9 +214,9 @@ def _train_seeds(config: ConfigDict, workdir: Workdir, console: Console, slow_hi
     ended = [(folder, r) for _, folder in runs if (r := folder.results()) is not None]
     for folder, results in ended:
         title = f"{results['config_name']}, seed {results['seed']}"
-        figures.curves(read_metrics(folder.path / METRICS), title, folder.path / "curves.png")
+        _draw_curves(folder, title, console)
     if ended:
-        console.print(tables.seeds_table(config.name, [results for _, results in ended]))
+        show(console, tables.seeds_table(config.name, [results for _, results in ended]))
     console.print(f"In {workdir.path}/seed_…: what a single run writes, of each seed")
     if diverged:
         raise UserError("\n".join(diverged))
@@ -184,6 +229,7 @@ def run_evaluate(
     given: ConfigDict | None = None,
     suites: Sequence[str] = (),
     command: str = "",
+    trust_components: bool = False,
 ) -> int:
     """Tests the best checkpoint of a workdir, which need not be finished.
 
@@ -195,35 +241,42 @@ def run_evaluate(
         directory, are taken from it.
       suites: names of evaluation suites, or "all".
       command: the command line, for the report.
+      trust_components: whether files of components that the workdir keeps may be executed.
 
     Raises:
       UserError: no run there, no checkpoint yet, no such suite, or data that cannot be read.
     """
-    config = workdir.saved_config()
+    config = workdir.saved_config(trust_components)
     if given is not None:
         workdir.check(given)
         free = {name: configuration.fields(given)[name] for name in configuration.FREE_FIELDS}
         config = configuration.changed(config, free)
+    workdir.check_writable()
+    finished = bool(suites) and workdir.results() is not None
+    remove_left_over(workdir.path)
     experiment = Experiment.create(config, for_training=False)
     chosen = choose_suites(suites, experiment.task)
     best_step, variables = best_parameters(experiment, workdir)
     probed = probe(experiment, variables, chosen, everything=tuple(suites) == ALL)
     found = probed.results
-    title = f"{config.name}, checkpoint of step {best_step}"
-    console.print(tables.results_table(title, found["test"]))
-    if chosen:
-        if workdir.results() is not None:
-            keep_probes(workdir, probed)
-        _show_probes("What it uses (docs/probes.md)", found, console)
-    content = {"config_name": config.name, "seed": config.seed, "best_step": best_step} | found
+    content = {"config_name": config.name, "seed": config.seed, "best_step": best_step}
+    content |= found | {"versions": versions()}
     content["verdict"] = verdict(content)
     probed.predictions.save(workdir.path / PREDICTIONS)
     path = workdir.save_json("evaluation.json", content)
+    if finished:
+        keep_probes(workdir, probed)
+    show(
+        console,
+        tables.results_table(f"{config.name}, checkpoint of step {best_step}", found["test"]),
+    )
+    if chosen:
+        _show_probes("What it uses (docs/probes.md)", found, console)
     _show_verdict((workdir.results() or {}).get("verdict", content["verdict"]), console)
-    console.print(f"Written to {path}")
-    if chosen and workdir.results() is not None:
+    console.print(f"Written to {path}", soft_wrap=True)
+    if finished:
         page = report.write_run_report(config, workdir, command)
-        console.print(f"What it uses, with pictures: {page}")
+        console.print(f"What it uses, with pictures: {page}", soft_wrap=True)
     return 0
 
 
@@ -244,6 +297,7 @@ def run_study(config: ConfigDict, folder: Path, console: Console, command: str) 
     """
     study.check(config)
     study.check_folder(config, folder)
+    remove_left_over(folder)
     with stop_on_signal() as received, StudyTable(console) as display:
         failed = run_all(config, folder, display, lambda: bool(received))
     if failed is None:
@@ -255,7 +309,8 @@ def run_study(config: ConfigDict, folder: Path, console: Console, command: str) 
         if any(which.workdir.results() for which in runs):
             report.write_report(config, folder, command, failed)
     if any(which.workdir.results() for which in runs):
-        console.print(f"Written to {folder}: report.html, report.md, study.json, {TABLE}, figures/")
+        written = f"Written to {folder}: report.html, report.md, study.json, {TABLE}, figures/"
+        console.print(written, soft_wrap=True)
     for name, reason in failed.items():
         console.print(f"failed: {name}: {reason}", soft_wrap=True)
     return 2 if failed else 0
@@ -275,14 +330,18 @@ def run_sample(config: ConfigDict, workdir: Workdir, console: Console, wav: bool
     """
     workdir.check(config)
     experiment = Experiment.create(config, for_training=False)
+    if wav:
+        figures.check_sounds(experiment)
     workdir.make_folder()
+    remove_left_over(workdir.path)
     path = workdir.path / SAMPLES
-    _draw_samples(experiment, path)
-    console.print(f"{SHEET_EXAMPLES} examples of the task in {path}")
+    figures.save(figures.task_sheet(experiment, SHEET_EXAMPLES), path, dpi=110)
+    console.print(f"{SHEET_EXAMPLES} examples of the task in {path}", soft_wrap=True)
+    _say_missing_signs(experiment, console)
     if wav:
         folder = workdir.path / SOUNDS
         count = figures.write_sounds(experiment, SHEET_EXAMPLES, folder)
-        console.print(f"{count} of them to hear in {folder}")
+        console.print(f"{count} of them to hear in {folder}", soft_wrap=True)
     return 0
 
 
@@ -303,7 +362,7 @@ def run_profile(config: ConfigDict, workdir: Workdir, console: Console) -> int:
     path = workdir.save_json(
         f"{PROFILE}.json", dataclasses.asdict(found) | {"versions": versions()}
     )
-    console.print(tables.profile_table(found))
+    show(console, tables.profile_table(found))
     console.print(
         f"In {path} the same. The trace, for TensorBoard (with the xprof plugin): --logdir "
         f"{found.traces}; for https://ui.perfetto.dev: perfetto_trace.json.gz in it",
@@ -320,19 +379,49 @@ def _describe(experiment: Experiment, workdir: Workdir, console: Console) -> Non
     for line in (
         f"{config.name}: {splits.origin}, {sizes} images for training / validation / test",
         f"{parameters:,} parameters, {epochs} epochs of {experiment.steps_per_epoch} steps, "
-        f"{versions()['devices']}, in {workdir.path}",
+        f"{devices()}, in {workdir.path}",
     ):
         console.print(line, soft_wrap=True)
 
 
-def _draw_samples(experiment: Experiment, path: Path) -> None:
-    figures.task_sheet(experiment, SHEET_EXAMPLES).savefig(path, dpi=110)
+def _draw_samples(experiment: Experiment, path: Path, console: Console) -> None:
+    """Draws the sheet beside a run, which no picture ends."""
+    with _beside(path, console):
+        figures.save(figures.task_sheet(experiment, SHEET_EXAMPLES), path, dpi=110)
+        _say_missing_signs(experiment, console)
+
+
+def _draw_curves(workdir: Workdir, title: str, console: Console) -> None:
+    with _beside(workdir.path / "curves.png", console):
+        figures.curves(read_metrics(workdir.path / METRICS), title, workdir.path / "curves.png")
+
+
+@contextlib.contextmanager
+def _beside(path: Path, console: Console) -> Iterator[None]:
+    """Says why a picture is not there, where it cannot be drawn or written."""
+    try:
+        yield
+    except DamagedError:
+        raise
+    except Exception as error:  # of many kinds: whatever matplotlib, its fonts or the disk raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        console.print(f"{path} could not be drawn ({reason}); all else goes on", soft_wrap=True)
+
+
+def _say_missing_signs(experiment: Experiment, console: Console) -> None:
+    if missing := figures.names_without_signs(experiment.splits.train.class_names):
+        names = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
+        console.print(
+            f"The pictures' font has no signs for {names}: there they show boxes. Name another "
+            "font in a matplotlibrc file (font.family)",
+            soft_wrap=True,
+        )
 
 
 def _show_results(results: dict[str, Any], workdir: Workdir, console: Console) -> None:
     title = f"{results['config_name']}, seed {results['seed']}"
-    figures.curves(read_metrics(workdir.path / METRICS), title, workdir.path / "curves.png")
-    console.print(tables.results_table(title, results["test"]))
+    _draw_curves(workdir, title, console)
+    show(console, tables.results_table(title, results["test"]))
     if results.get("suites"):
         _show_probes("What it uses (docs/probes.md)", results, console)
     if results.get("verdict"):
@@ -354,6 +443,6 @@ def _show_verdict(said: Mapping[str, Any], console: Console) -> None:
 
 def _show_probes(title: str, found: Mapping[str, Any], console: Console) -> None:
     for table in tables.probe_tables(title, found):
-        console.print(table)
+        show(console, table)
     for name, reason in found.get("skipped", {}).items():
         console.print(f"not asked: {name}: {reason}", soft_wrap=True)

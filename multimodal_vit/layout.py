@@ -1,22 +1,55 @@
-"""How the arrays of a training lie on the devices: a mesh, and a short table of rules.
+"""How the arrays of a training lie on the devices: a mesh, and a short table of layouts.
 
 The mesh has two axes. "data" counts the copies of the model; along "model", of
-`train.model_devices` devices, a layout may cut parameters and optimizer state into parts. To add a
-layout, write an entry in `LAYOUTS`.
+`train.model_devices` devices, a layout may cut parameters and optimizer state into parts.
 """
 
 import dataclasses
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from ml_collections import ConfigDict
 
-LARGEST = None  # the largest dimension that the devices can share
+from multimodal_vit.parameters import Declaration
+
 MIN_ELEMENTS = 1024  # smaller arrays are not worth a message
+
+Cut = Callable[[tuple[int, ...], int, Declaration], int | None]
+
+
+def largest(shape: tuple[int, ...], parts: int, declaration: Declaration) -> int | None:
+    """The largest dimension that the devices can share, from the end; None: not worth it."""
+    del declaration
+    if np.prod(shape) < MIN_ELEMENTS:
+        return None
+    sizes = [size if size % parts == 0 else 0 for size in shape]
+    return int(np.argmax(sizes)) - len(shape)
+
+
+def as_declared(shape: tuple[int, ...], parts: int, declaration: Declaration) -> int | None:
+    """The dimension that the parameter's module says."""
+    del shape, parts
+    return declaration.cut
+
+
+def _no_problems(config: ConfigDict) -> Iterator[str]:
+    del config
+    yield from ()
+
+
+def _uneven_heads(config: ConfigDict) -> Iterator[str]:
+    """Heads and MLPs that the devices cannot share."""
+    parts = config.train.model_devices
+    for field in ("num_heads", "mlp_dim"):
+        if config.model[field] % parts:
+            yield (
+                f"train.layout='tensor' cuts model.{field}={config.model[field]} into "
+                f"train.model_devices={parts} parts, which does not come out even; take a divisor"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,20 +57,30 @@ class Layout:
     """Where the arrays of a training lie.
 
     Attributes:
-      rules: a pattern that is searched for in an array's path, such as
-        "params/fusion/encoder/block_0/mlp_in/kernel" (the optimizer's moments end alike), and the
-        dimension that is cut along "model", counted from the end. The first that matches counts; an
-        array that none matches, or that cannot be cut so, has a copy on every device.
+      about: what it does.
+      cut: the dimension that is cut along "model", counted from the end, of an array of some shape,
+        by the number of parts and what is declared of the parameter; the optimizer's moments lie as
+        their parameter. None, or where it cannot be cut so: every device has a copy.
       batch_axes: the axes whose devices share the rows of a batch.
+      problems: yields a line for every mistake of a configuration that chooses it.
+      declared: what is known of each parameter, by its path.
     """
 
-    rules: tuple[tuple[str, int | None], ...]
+    about: str
+    cut: Cut | None
     batch_axes: tuple[str, ...]
+    problems: Callable[[ConfigDict], Iterator[str]] = _no_problems
+    declared: Mapping[str, Declaration] = dataclasses.field(default_factory=dict)
+
+    @property
+    def cuts(self) -> bool:
+        """Whether any array is cut."""
+        return self.cut is not None
 
     @property
     def gathers(self) -> bool:
         """Whether a step gathers the cut parameters: its devices hold different rows."""
-        return bool(self.rules) and "model" in self.batch_axes
+        return self.cuts and "model" in self.batch_axes
 
     def batch(self, mesh: Mesh, num_before: int = 0) -> NamedSharding:
         """Of arrays whose first axis, after `num_before` others, is that of the examples."""
@@ -58,33 +101,38 @@ class Layout:
         return jax.tree_util.tree_map_with_path(of, tree)
 
     def _spec(self, name: str, shape: tuple[int, ...], parts: int) -> P:
-        for pattern, dimension in self.rules:
-            if re.search(pattern, name):
-                if dimension is LARGEST and np.prod(shape) >= MIN_ELEMENTS:
-                    sizes = [size if size % parts == 0 else 0 for size in shape]
-                    dimension = int(np.argmax(sizes)) - len(shape)
-                if dimension is LARGEST or parts == 1 or shape[dimension] % parts:
-                    return P()
-                return P(*[None] * (len(shape) + dimension), "model")
-        return P()
+        if self.cut is None or parts == 1 or not shape:
+            return P()
+        dimension = self.cut(shape, parts, self._declaration(name))
+        if dimension is None or -dimension > len(shape) or shape[dimension] % parts:
+            return P()
+        return P(*[None] * (len(shape) + dimension), "model")
+
+    def _declaration(self, name: str) -> Declaration:
+        """Of the parameter that a path ends with, such as "opt_state/0/mu/head/kernel"."""
+        parts = name.split("/")
+        for start in range(len(parts)):
+            if (found := self.declared.get("/".join(parts[start:]))) is not None:
+                return found
+        return Declaration()
 
 
 LAYOUTS = {
-    # Every device holds all parameters; a step adds up the gradients.
-    "replicated": Layout((), ("data", "model")),
-    # Parameters and optimizer state are cut (Rajbhandari et al. 2020, "ZeRO"); a step gathers the
-    # parameters for its own rows, and each device updates its part.
-    "fsdp": Layout(((r"/", LARGEST),), ("data", "model")),
-    # Heads and MLPs are cut, and each device computes its own for all rows of its copy (Shoeybi et
-    # al. 2019, "Megatron-LM").
+    "replicated": Layout(
+        "Every device holds all parameters; a step adds up the gradients.", None, ("data", "model")
+    ),
+    "fsdp": Layout(
+        "Parameters and optimizer state are cut (Rajbhandari et al. 2020, ZeRO); a step gathers "
+        "the parameters for its own rows, and each device updates its part.",
+        largest,
+        ("data", "model"),
+    ),
     "tensor": Layout(
-        (
-            (r"/qkv/(kernel|bias)$", -2),  # (D, 3, heads, d)
-            (r"/attention/out/kernel$", -2),  # (heads·d, D)
-            (r"/mlp_in/(kernel|bias)$", -1),  # (D, mlp)
-            (r"/mlp_out/kernel$", -2),  # (mlp, D)
-        ),
+        "Heads and MLPs are cut, and each device computes its own for all rows of its copy "
+        "(Shoeybi et al. 2019, Megatron-LM).",
+        as_declared,
         ("data",),
+        _uneven_heads,
     ),
 }
 

@@ -6,11 +6,12 @@
     python -m multimodal_vit.main --mode=profile --config=configs/digits_conv.py
     python -m multimodal_vit.main --mode=study --config=configs/study_table41.py:small
     python -m multimodal_vit.main --mode=search --config=configs/search_table41.py:small
+    python -m multimodal_vit.main --mode=list --slot=model.fusion
     python -m multimodal_vit.main --config=configs/mnist_conv.py --coordinator=host0:9876 \
         --num_processes=2 --process_id=0
 
-Exit codes: 0, done, or stopped by SIGTERM and saved; 2, a mistake in what was given; 130, stopped
-by Ctrl-C and saved.
+Exit codes: 0, done, or stopped by SIGTERM or SIGHUP and saved; 2, a mistake in what was given; 130,
+stopped by Ctrl-C and saved.
 """
 
 import ast
@@ -22,13 +23,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import ConfigDict
 from rich.console import Console
 
-from multimodal_vit.errors import UserError, is_out_of_memory
+from multimodal_vit.errors import UserError, is_out_of_memory, way_out
 from multimodal_vit.interruption import in_time
+from multimodal_vit.terminal import open_standard_streams, unfailing_output
 
-MODES = ("train", "evaluate", "sample", "profile", "study", "search")
+MODES = ("train", "evaluate", "sample", "profile", "study", "search", "list")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,6 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
       argv: the program's name and the arguments; `sys.argv` by default.
     """
     argv = list(sys.argv if argv is None else argv)
+    open_standard_streams()
+    with unfailing_output():
+        return _main(argv)
+
+
+def _main(argv: list[str]) -> int:
     try:
         with in_time():
             return _run(argv)
@@ -49,10 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         reason = error.strerror or error
-        print(
-            f"error: {where}{reason}. Make room there, or name another file or folder",
-            file=sys.stderr,
-        )
+        print(f"error: {where}{reason}; {way_out(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -95,6 +100,9 @@ def _run(argv: list[str]) -> int:
                 f"the argument {ascii(argument)} is not UTF-8 text; rename the file or folder that "
                 "it names"
             )
+    for name in ("flagfile", "undefok"):  # absl has them; a mistake in one would go unseen
+        if any(argument.lstrip("-").partition("=")[0] == name for argument in argv[1:]):
+            raise UserError(f"--{name} is not taken; give each flag on the command line")
     values = flags.FlagValues()
     flags.DEFINE_enum("mode", "train", MODES, "What to do.", flag_values=values)
     flags.DEFINE_string(
@@ -112,6 +120,12 @@ def _run(argv: list[str]) -> int:
         "With --mode=sample: also write the sound of the examples.",
         flag_values=values,
     )
+    flags.DEFINE_bool(
+        "deterministic",
+        False,
+        "The same numbers on any number of CPU cores (docs/reliability.md says what it costs).",
+        flag_values=values,
+    )
     flags.DEFINE_string(
         "coordinator",
         None,
@@ -127,27 +141,51 @@ def _run(argv: list[str]) -> int:
         flag_values=values,
     )
     flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
-    config_flags.DEFINE_config_file(
+    flags.DEFINE_string(
         "config",
         None,
         "The experiment: a file and a preset, FILE[:PRESET]. Any field is set by --config.FIELD=…",
-        lock_config=True,
         flag_values=values,
-        sys_argv=argv,
+    )
+    flags.DEFINE_bool(
+        "trust_components",
+        False,
+        "With a workdir: the files of components that it keeps may be executed.",
+        flag_values=values,
+    )
+    flags.DEFINE_string(
+        "slot", None, "With --mode=list: one slot, such as model.fusion.", flag_values=values
     )
     config = _parse(values, argv)
     if values.help:
         print(f"{__doc__}\nFlags:\n{values.main_module_help()}")
         return 0
+    if values.mode == "list":
+        from multimodal_vit.listing import run_list  # late: it imports JAX
+
+        return run_list(Console(highlight=False), values.slot, config)
+    if values.slot is not None:
+        raise UserError("--slot is for --mode=list")
     if config is None and (values.mode != "evaluate" or values.workdir is None):
         raise UserError(
             "no experiment is named; give --config=configs/digits_conv.py, say, or "
             "--mode=evaluate --workdir=FOLDER"
         )
+    if values.workdir is not None and not values.workdir.strip():
+        raise UserError(
+            "--workdir= is empty; name a folder, or leave the flag out for runs/<config name>"
+        )
     several = _is_one_of_several(values)
+    # Pictures are files: whatever a notebook says in MPLBACKEND, which may not be installed here.
+    if "matplotlib" not in sys.modules:
+        os.environ["MPLBACKEND"] = "agg"
     from multimodal_vit import commands, distributed  # late: a mistake in the flags is told at once
+    from multimodal_vit.versions import fix_threads
     from multimodal_vit.workdir import Workdir
 
+    if values.deterministic:
+        fix_threads()
+    commands.compute_as_documented()
     commands.keep_compiled_programs()
     kind = config.get("kind", "experiment") if config is not None else "experiment"
     if kind != (values.mode if values.mode in ("study", "search") else "experiment"):
@@ -175,7 +213,9 @@ def _run(argv: list[str]) -> int:
         return run_search(config, Path(folder), console)
     workdir = Workdir(folder)
     if values.mode == "evaluate":
-        return commands.run_evaluate(workdir, console, config, values.suites, command)
+        return commands.run_evaluate(
+            workdir, console, config, values.suites, command, values.trust_components
+        )
     if values.mode == "sample":
         return commands.run_sample(config, workdir, console, values.wav)
     if values.mode == "profile":
@@ -252,34 +292,50 @@ def _parse(values: flags.FlagValues, argv: list[str]) -> ConfigDict | None:
     if preset and not _takes_preset(file):
         raise UserError(f"{file} has no presets, so {preset!r} is none; give --config={file}")
     try:
-        rest = values(argv)[1:]
-        config = values.config
+        rest = values(_without_fields(argv))[1:]
+    except flags.Error as error:
+        raise UserError(" ".join(str(error).split())) from error
+    config = _configuration(given, argv) if given else None
+    if rest:
+        raise UserError(f"not a flag: {rest[0]!r}; flags are written --name=value")
+    if config is not None and config.get("name") == "":
+        config.name = f"{file.stem}_{preset}" if preset and preset != "thesis" else file.stem
+    return config
+
+
+def _without_fields(argv: list[str]) -> list[str]:
+    """The arguments but for those that set a field of the configuration."""
+    from multimodal_vit.config.override import split  # late: it imports JAX
+
+    return split(argv)[1] if any("config." in argument for argument in argv) else argv
+
+
+def _configuration(given: str, argv: list[str]) -> ConfigDict:
+    """The configuration of a file, with the fields that are set on the command line.
+
+    Raises:
+      UserError: whatever is wrong with either.
+    """
+    from multimodal_vit.config import from_file
+    from multimodal_vit.config.override import overridden, split
+
+    try:
+        config = from_file(given)
     except UserError as error:
         raise UserError(f"{given}: {error}") from error
-    except flags.Error as error:
-        text = str(error).strip()
-        if "Traceback" in text:  # the configuration file raised: its last line says why
-            reason = text.splitlines()[-1].removeprefix("multimodal_vit.errors.UserError: ")
-            raise UserError(f"{given}: {reason}") from error
-        raise UserError(" ".join(text.split())) from error
     except SystemExit as error:  # a configuration file is a program
         raise UserError(
             f"{given}: it ends the program (SystemExit); return a ConfigDict"
         ) from error
     except Exception as error:  # a configuration file is a program: it can raise anything
-        # ml_collections raises a KeyError whose text is quoted twice.
-        reason = str(error).strip("'\"").replace("\\n", " ").replace("\\", "")
-        raise UserError(f"the configuration cannot be used: {' '.join(reason.split())}") from error
-    if rest:
-        raise UserError(f"not a flag: {rest[0]!r}; flags are written --name=value")
-    if given and not isinstance(config, ConfigDict):
+        reason = " ".join(str(error).strip("'\"").split())
+        raise UserError(f"{given}: {type(error).__name__}: {reason}") from error
+    if not isinstance(config, ConfigDict):
         raise UserError(
             f"{given}: its get_config returns {config!r:.40}; it must return a ConfigDict, such as "
             "multimodal_vit.config.small() with some fields changed"
         )
-    if config is not None and config.get("name") == "":
-        config.name = f"{file.stem}_{preset}" if preset and preset != "thesis" else file.stem
-    return config
+    return overridden(config, split(argv)[0])
 
 
 def _config_argument(argv: list[str]) -> str:
@@ -315,6 +371,6 @@ if __name__ == "__main__":
     except BaseException:  # else the interpreter would wait for the other processes of the run
         traceback.print_exc()
         code = 1
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with unfailing_output():
+        pass  # it flushes what is left
     os._exit(code)  # all is written: taking JAX apart costs seconds on a busy machine

@@ -2,21 +2,20 @@
 
 import dataclasses
 import functools
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 
 from multimodal_vit import distributed, sampler
+from multimodal_vit.arrays import read_npz
 from multimodal_vit.errors import UserError
 from multimodal_vit.files import replacing
-from multimodal_vit.objective import OBJECTIVES, match_logit
+from multimodal_vit.objectives import Keys, Objective, match_logit
 from multimodal_vit.sampler import Batch, Task, named_key
 from multimodal_vit.suites import AS_TRAINED, Pool, Suite
 
@@ -58,6 +57,14 @@ class Predictions:
         """The log odds of "the text is true", float32 [N]; above 0 that is the answer."""
         return np.asarray(match_logit(self.logits, self.classes.shape[1]))
 
+    def check(self) -> None:
+        """Raises a `UserError` where the arrays are not of the shapes and kinds that they have."""
+        kinds = {"logits": "f2", "loss": "f1", "match": "b1", "classes": "b2"}
+        kinds |= {"words": "i2", "chosen": "i2", "labels": "i2"}
+        for name, array in dataclasses.asdict(self).items():
+            if f"{array.dtype.kind}{array.ndim}" != kinds[name] or len(array) != len(self.loss):
+                raise UserError(f"{name} is {array.dtype} {list(array.shape)}")
+
     def save(self, path: Path) -> None:
         """Writes them as a compressed .npz, whole or not at all."""
         with replacing(path, "wb") as file:
@@ -71,9 +78,10 @@ class Predictions:
           UserError: not such a file.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return cls(**{field.name: arrays[field.name] for field in dataclasses.fields(cls)})
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            found = cls(**read_npz(path, [field.name for field in dataclasses.fields(cls)]))
+            found.check()
+            return found
+        except UserError as error:
             raise UserError(
                 f"{path} cannot be read as saved predictions ({error}); evaluate the run anew with "
                 f"--mode=evaluate --workdir={path.parent}"
@@ -93,11 +101,10 @@ class Predict:
 
     def __init__(
         self,
-        model: nn.Module,
+        objective: Objective,
         task: Task,
         over_examples: NamedSharding,
         *,
-        objective: str,
         batch_size: int,
         num_passes: int,
         suites: Sequence[Suite] = (AS_TRAINED,),
@@ -120,13 +127,21 @@ class Predict:
             batches = jax.lax.map(step, start + jnp.arange(at_once))
             return jax.lax.with_sharding_constraint(batches, over_examples)
 
-        def answer(variables: Any, batches: Batch) -> dict[str, jax.Array]:
-            def step(batch: Batch) -> dict[str, jax.Array]:
-                logits, intermediates = model.apply(variables, batch.inputs)
-                loss = OBJECTIVES[objective](logits, intermediates, batch)
-                return {"logits": logits, "loss": loss}
+        def answer(
+            variables: Any, batches: Batch, key: jax.Array, start: jax.Array
+        ) -> dict[str, jax.Array]:
+            own = named_key(key, "objective")
 
-            return jax.lax.map(step, batches)
+            def step(numbered: tuple[jax.Array, Batch]) -> dict[str, jax.Array]:
+                i, batch = numbered
+                keys = Keys(objective=jax.random.fold_in(own, start + i))
+                found = objective.loss(variables, batch, keys, train=False)
+                logits = found.logits
+                if logits is None:
+                    logits = objective.verdict(variables, batch.inputs)
+                return {"logits": logits, "loss": found.loss}
+
+            return jax.lax.map(step, (jnp.arange(len(batches.weight)), batches))
 
         # Apart, so that the many suites are compiled once for all models.
         self._draw, self._answer = jax.jit(draw), jax.jit(answer)
@@ -168,7 +183,7 @@ class Predict:
                 # Steps after the last are filling, of weight 0.
                 count = min(at_once, min(left, in_pass) - start) * self.batch_size
                 batches = self._draw(pool, pass_key, which, start, flipped)
-                answers = self._answer(variables, batches) | {
+                answers = self._answer(variables, batches, pass_key, start) | {
                     "words": batches.inputs["words"],
                     **{name: getattr(batches, name) for name in _KEPT},
                 }

@@ -4,17 +4,16 @@ The command line, a study and a search all run experiments through `run`; each r
 its own and a lock on it, so that several processes can share a list of runs.
 """
 
-import importlib.metadata
-import platform
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
-from multimodal_vit import __version__, distributed, evaluate
+from multimodal_vit import distributed, evaluate
 from multimodal_vit.config import changed
 from multimodal_vit.errors import DamagedError, UserError
+from multimodal_vit.evaluate import Predictions
 from multimodal_vit.files import file_checksum, set_aside
 from multimodal_vit.models import parameter_count
 from multimodal_vit.probes.answers import Probed, probe
@@ -27,8 +26,9 @@ from multimodal_vit.train.loop import train, train_seeds
 from multimodal_vit.train.one_run import Outcome
 from multimodal_vit.train.progress import Display
 from multimodal_vit.train.resume import Progress, check_same_data, load_checkpoint
-from multimodal_vit.train.writer import read_metrics, restore_metrics
-from multimodal_vit.workdir import FAILURE, METRICS, PREDICTIONS, Workdir
+from multimodal_vit.train.writer import read_metrics, restore_metrics, rows_checksum
+from multimodal_vit.versions import versions
+from multimodal_vit.workdir import EVIDENCE, FAILURE, METRICS, PREDICTIONS, Workdir
 
 
 def run(
@@ -171,6 +171,7 @@ def _results(
         "flop_per_example": flop,
         "pflop": flop * samples / 1e15,
         "parameters": parameter_count(experiment.abstract_state().params),
+        "trained_on": progress.trained_on,
         "versions": versions(),
     }
 
@@ -178,7 +179,7 @@ def _results(
 def mend(workdir: Workdir, say: Callable[[str], None]) -> None:
     """Sets aside what is damaged of a run that is over; its checkpoints give it anew.
 
-    Does nothing while another process holds the workdir.
+    Does nothing while another process holds the workdir, nor in one that cannot be written.
 
     Args:
       workdir: of the run; it may hold none yet.
@@ -187,7 +188,7 @@ def mend(workdir: Workdir, say: Callable[[str], None]) -> None:
     Raises:
       UserError: the metrics file is damaged, and so is the checkpoint that holds a copy.
     """
-    if not workdir.is_over():
+    if not workdir.is_over() or not os.access(workdir.path, os.W_OK):
         return
     with workdir.locked() as free:
         if not free:
@@ -201,13 +202,47 @@ def mend(workdir: Workdir, say: Callable[[str], None]) -> None:
             except DamagedError as error:
                 reason = str(error).partition(". ")[0]
                 say(f"{reason}; kept aside as {set_aside(path, workdir.path)}, and made anew")
-        metrics = workdir.path / METRICS
-        checksum = (workdir.results() or {}).get("metrics_sha256")
-        if checksum and not (metrics.exists() and file_checksum(metrics) == checksum):
-            checkpoints = Checkpoints(workdir.path / "checkpoints", read_only=True)
-            steps = checkpoints.steps()
-            rows = checkpoints.progress(steps[-1])["rows"] if steps else []
-            restore_metrics(workdir.path, rows, say, over=True)
+        results = workdir.results()
+        if results is None or not Checkpoints(workdir.path / "checkpoints").steps():
+            return  # nothing to make anything anew from
+        _mend_metrics(workdir, results, say)
+        if "test" in results:
+            _mend_answers(workdir, say)
+
+
+def _mend_metrics(workdir: Workdir, results: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Holds a finished run's metrics file, and its results, against what its checkpoint knows."""
+    metrics = workdir.path / METRICS
+    checksum = results.get("metrics_sha256")
+    good = metrics.is_file() and file_checksum(metrics) == checksum
+    checkpoints = Checkpoints(workdir.path / "checkpoints", read_only=True)
+    try:
+        rows = checkpoints.progress(checkpoints.steps()[-1]).get("rows", [])
+    except DamagedError:
+        if good:
+            return  # whoever needs the checkpoint will say so
+        raise
+    if not good:
+        restore_metrics(workdir.path, rows, say, over=True)
+    if rows_checksum(rows) != checksum:
+        path = workdir.results_path
+        kept = set_aside(path, workdir.path)
+        say(f"{path} is of another run; kept aside as {kept}, and made anew")
+
+
+def _mend_answers(workdir: Workdir, say: Callable[[str], None]) -> None:
+    """Sets aside what a finished run keeps beside its results, and these, where it is damaged."""
+    for path, read in (
+        (workdir.path / PREDICTIONS, lambda: Predictions.load(workdir.path / PREDICTIONS)),
+        (workdir.path / EVIDENCE, workdir.evidence),
+    ):
+        try:
+            read()
+        except UserError:
+            kept = f", kept aside as {set_aside(path, workdir.path)}" if path.exists() else ""
+            say(f"{path} is damaged or missing{kept}; the run is evaluated anew")
+            if workdir.results_path.exists():  # they are made together
+                set_aside(workdir.results_path, workdir.path)
 
 
 def finished(experiment: Experiment, workdir: Workdir) -> dict[str, Any] | None:
@@ -295,13 +330,3 @@ def _best_validation(workdir: Workdir, best_step: int) -> dict[str, Any]:
         if row["split"] == "validation" and row["step"] == best_step
     )
     return {name: value for name, value in row.items() if name not in ("split", "step", "samples")}
-
-
-def versions() -> dict[str, str]:
-    """The versions and the device that a result rests on."""
-    packages = ("jax", "flax", "optax", "orbax-checkpoint", "numpy")
-    found = {"multimodal_vit": __version__}
-    found |= {name: importlib.metadata.version(name) for name in packages}
-    device = jax.devices()[0]
-    kind = f"{jax.device_count()} × {device.device_kind} ({device.platform})"
-    return found | {"python": platform.python_version(), "devices": kind}

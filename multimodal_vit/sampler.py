@@ -18,12 +18,14 @@ drawn uniformly from the same part of the data.
 import dataclasses
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from multimodal_vit.components import get
 from multimodal_vit.errors import UserError
 
 
@@ -36,10 +38,11 @@ class Task:
       image_shape: H, W, C of one image of the data set.
       num_classes: K, also the size of the vocabulary.
       false_rate: probability of a false text.
-      corruption: how false texts are made, a key of `CORRUPTIONS`.
+      corruption: how false texts are made, a component of `task.corruption`.
       replacement_rate: probability that a label is replaced beyond the one that always is.
       held_out: what no pair shows or says, a key of `HELD_OUT`.
       audio_shape: F, C of one recording, where the words are spoken too.
+      corruption_options: those of the corruption, names and values.
     """
 
     grid: tuple[int, int]
@@ -50,6 +53,7 @@ class Task:
     replacement_rate: float = 0.25
     held_out: str = "nothing"
     audio_shape: tuple[int, int] | None = None
+    corruption_options: tuple[tuple[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:
@@ -62,6 +66,10 @@ class Task:
                 f"classes at {self.num_positions} positions: sequences need 100 different ones, "
                 "pairs 5 classes and 2 positions"
             )
+
+    def option(self, name: str) -> Any:
+        """An option of the task's corruption."""
+        return dict(self.corruption_options)[name]
 
     @property
     def num_positions(self) -> int:
@@ -370,7 +378,7 @@ def sample_batch(
     Returns:
       The batch; every array's first axis is B.
     """
-    corruption = corruption or CORRUPTIONS[task.corruption]
+    corruption = corruption or get("task.corruption", task.corruption).target
     if (is_held_out := HELD_OUT[task.held_out]) is not None:
 
         def fits(labels: jax.Array) -> jax.Array:

@@ -8,13 +8,14 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from multimodal_vit.analysis import search_report
-from multimodal_vit.files import replacing
+from multimodal_vit.files import remove_left_over, replacing
 from multimodal_vit.interruption import stop_on_signal
 from multimodal_vit.search import definition
 from multimodal_vit.search.definition import SearchDir
 from multimodal_vit.search.display import SearchTable
 from multimodal_vit.search.results import summary, winner_source
 from multimodal_vit.search.worker import Search
+from multimodal_vit.terminal import show
 from multimodal_vit.workdir import Workdir
 
 RESULTS = "search_results.json"
@@ -36,6 +37,7 @@ def run_search(config: ConfigDict, folder: Path, console: Console) -> int:
       UserError: the configuration, the data, the workdir or the storage cannot be used.
     """
     definition.check(config)
+    remove_left_over(folder)
     with Search.open(config, SearchDir(folder)) as search:
         with stop_on_signal() as received, SearchTable(console) as display:
             ended = search.work(display, lambda: bool(received))
@@ -51,14 +53,15 @@ def run_search(config: ConfigDict, folder: Path, console: Console) -> int:
 def _report(search: Search, found: dict[str, Any], folder: Path, console: Console) -> None:
     search_report.write_csv(found, folder / TABLE)
     Workdir(folder).save_json(RESULTS, found)
+    for condition, _ in search.studies:
+        if (source := winner_source(found, condition)) is not None:
+            with replacing(folder / f"{condition.name}_winner.py") as file:
+                file.write(source)
     left_out = []
     for condition, _ in search.studies:
         left_out += search_report.draw(found, condition.name, folder)
-        if (source := winner_source(found, condition)) is not None:
-            path = folder / f"{condition.name}_winner.py"
-            with replacing(path) as file:
-                file.write(source)
-            console.print(search_report.table(found, condition.name))
+        if found["conditions"][condition.name]["winner"] is not None:
+            show(console, search_report.table(found, condition.name))
     for line in (*search_report.remarks(found), *left_out):
         console.print(line, soft_wrap=True)
     console.print(

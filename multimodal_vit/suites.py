@@ -16,6 +16,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from multimodal_vit import components
 from multimodal_vit.errors import UserError, hint
 from multimodal_vit.sampler import (
     HELD_OUT,
@@ -61,8 +62,9 @@ Change = Callable[[jax.Array, Batch, Pool, Task], Batch]
 def published(task: Task) -> Task:
     """The task with the thesis's law of false texts (section 3.4.1), and nothing held out."""
     return dataclasses.replace(
-        task, false_rate=0.5, corruption="replace", replacement_rate=0.25, held_out="nothing"
-    )
+        task, false_rate=0.5, corruption="replace", replacement_rate=0.25, held_out="nothing",
+        corruption_options=(),
+    )  # fmt: skip
 
 
 def published_law(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
@@ -478,8 +480,9 @@ ALL = ("all",)  # every suite, and every check
 def suites_for(task: Task) -> dict[str, Suite]:
     """The suites that make sense of a task.
 
-    `SUITES`, and for each position of the grid a suite whose foils are there; `AUDIO_SUITES` where
-    the words are spoken. Of a classifier `CLASSIFICATION_SUITES`.
+    `SUITES` and those from outside the package, and for each position of the grid a suite whose
+    foils are there; `AUDIO_SUITES` where the words are spoken. Of a classifier
+    `CLASSIFICATION_SUITES`.
     """
     positions = {
         f"one_quadrant_{i + 1}": Suite(
@@ -487,7 +490,8 @@ def suites_for(task: Task) -> dict[str, Suite]:
         )
         for i in range(task.num_positions)
     }
-    known = SUITES | positions
+    more = {own.name: own.target for own in components.all_of("evaluation.suites")}
+    known = SUITES | positions | more
     if task.audio_shape is not None:
         known |= AUDIO_SUITES
     if task.classifies:
@@ -507,12 +511,18 @@ def suites_for(task: Task) -> dict[str, Suite]:
 
 
 def checks_for(task: Task) -> dict[str, Check]:
-    """`CHECKS`; with one image in the grid, those without an exchange; of a classifier none."""
+    """All checks; with one image in the grid, those without an exchange; of a classifier none."""
     if task.classifies:
         return {}
+    known = all_checks()
     if task.num_positions > 1:
-        return CHECKS
-    return {name: check for name, check in CHECKS.items() if check.kind != "direction"}
+        return known
+    return {name: check for name, check in known.items() if check.kind != "direction"}
+
+
+def all_checks() -> dict[str, Check]:
+    """`CHECKS`, and those from outside the package."""
+    return {own.name: own.target for own in components.all_of("checks")}
 
 
 def choose_suites(names: Sequence[str], task: Task) -> dict[str, Suite]:

@@ -1,6 +1,7 @@
 """The folder of a run: what lies where, and when a run may use it.
 
 config.json      the configuration, as data; nothing in it is executed
+components/      the sources of components from one's own files
 metrics.jsonl    one row for each log line and each validation
 tensorboard/     the same as events
 checkpoints/     the latest and the best state, by orbax
@@ -24,13 +25,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 from ml_collections import ConfigDict
 
+from multimodal_vit import component_files
 from multimodal_vit import config as configuration
-from multimodal_vit.errors import DamagedError, UserError
-from multimodal_vit.files import DAMAGED, read_json, replacing, set_aside, write_json
+from multimodal_vit.arrays import read_npz
+from multimodal_vit.errors import DamagedError, UserError, way_out
+from multimodal_vit.files import (
+    DAMAGED,
+    UNFINISHED,
+    check_writable,
+    read_json,
+    remove_left_over,
+    replacing,
+    set_aside,
+    write_json,
+)
+from multimodal_vit.locking import Lock
 
 SAMPLES = "samples.png"
 SOUNDS = "sounds"
@@ -40,12 +52,20 @@ EVIDENCE = "evidence.npz"
 FAILURE = "failed.json"
 LOCK = ".lock"
 PROFILE = "profile"
-_HARMLESS = {SAMPLES, SOUNDS, LOCK, DAMAGED, PROFILE, f"{PROFILE}.json"} | {
-    "config.json",
-    "config.json.tmp",
-}
+SECONDS_TO_WAIT = 1800.0  # for what another process writes at the end of a study or an evaluation
+_HARMLESS = {SAMPLES, SOUNDS, LOCK, DAMAGED, PROFILE, f"{PROFILE}.json", "config.json"}
 _SEED = re.compile(r"seed_\d+")
+_SEVERAL_RUNS = {  # folders that hold runs, and where
+    "runs of several seeds": "seed_*",
+    "a study": "runs/*/seed_*",
+    "a search": "*/trials/*/seed_*",
+}
 FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")  # of the conditions of studies, searches
+
+
+def _is_harmless(entry: Path) -> bool:
+    """Whether a run may begin beside it: what a sheet, or a start that was killed, leaves."""
+    return entry.name in _HARMLESS or entry.name.endswith(UNFINISHED)
 
 
 class Workdir:
@@ -76,15 +96,26 @@ class Workdir:
         """
         if self.config_path.is_file():
             self._refuse_differences(config)
+            if not self.is_over():
+                self.check_writable()
         elif self.path.exists():
             if not self.path.is_dir():
                 raise UserError(f"--workdir={self.path} is a file; name a folder")
             # A sheet, or what another process's start or a killed one leaves.
-            if any(entry.name not in _HARMLESS for entry in self.path.iterdir()):
+            if not all(_is_harmless(entry) for entry in self.path.iterdir()):
                 raise UserError(
                     f"--workdir={self.path} holds other files and no run (no config.json); name a "
                     "new or empty folder"
                 )
+            self.check_writable()
+
+    def check_writable(self) -> None:
+        """Checks that files can be written here.
+
+        Raises:
+          UserError: they cannot.
+        """
+        check_writable(self.path, f"--workdir={self.path}")
 
     def of_seed(self, seed: int) -> "Workdir":
         """The folder of one of several seeds, in this one; a whole run's."""
@@ -99,7 +130,8 @@ class Workdir:
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"--workdir={self.path} is a file; name a folder")
         for entry in self.path.iterdir() if self.path.exists() else ():
-            if entry.name not in _HARMLESS - {"config.json"} and not _SEED.fullmatch(entry.name):
+            harmless = _is_harmless(entry) and entry.name != "config.json"
+            if not harmless and not _SEED.fullmatch(entry.name):
                 what = "a single run" if self.config_path.exists() else f"other files ({entry})"
                 raise UserError(
                     f"--workdir={self.path} holds {what}; name a new or empty folder for several "
@@ -135,6 +167,7 @@ class Workdir:
                     return
                 except DamagedError:
                     set_aside(self.config_path, self.path, copy=True)
+            component_files.keep(config.components, self.path)
             write_json(self.config_path, configuration.to_json(config))
         except OSError as error:
             raise self._unwritable(error) from error
@@ -143,29 +176,42 @@ class Workdir:
     def locked(self, wait: bool = False) -> Iterator[bool]:
         """Holds the folder's lock, or yields False where another process holds it.
 
-        Args:
-          wait: wait for it instead.
+        Then removes what writers that were killed have left unfinished.
 
-        The kernel frees the lock when its process ends, however it ends, and only then: a process
-        that is stopped or slow keeps it. Works between the hosts of a shared file system that
-        supports `flock`.
+        Args:
+          wait: wait for it instead, up to `SECONDS_TO_WAIT`.
 
         Raises:
-          UserError: the folder cannot be made or written.
+          UserError: the folder cannot be made or written, its file system has no locks, or another
+            process has held it for so long.
         """
+        new = not self.path.exists()
         self.make_folder()
-        lock = filelock.FileLock(self.path / LOCK, blocking=wait)
+        self.check_writable()
+        lock = self.lock
         try:
-            lock.acquire()
-        except filelock.Timeout:
-            yield False
-            return
+            if wait:
+                lock.wait(SECONDS_TO_WAIT)
+            elif not lock.acquire():
+                yield False
+                return
+        except UserError:
+            if new:  # nothing is left of what is refused
+                with contextlib.suppress(OSError):
+                    self.path.rmdir()
+            raise
         except OSError as error:
             raise self._unwritable(error) from error
         try:
+            remove_left_over(self.path)
             yield True
         finally:
             lock.release()
+
+    @property
+    def lock(self) -> Lock:
+        """Its lock, not held; it tells who holds it."""
+        return Lock(self.path / LOCK)
 
     def make_folder(self) -> None:
         """Makes the folder.
@@ -180,26 +226,32 @@ class Workdir:
 
     def _unwritable(self, error: OSError) -> UserError:
         return UserError(
-            f"--workdir={self.path} cannot be written ({error.strerror}); name another folder"
+            f"--workdir={self.path} cannot be written ({error.strerror}); {way_out(error)}"
         )
 
-    def saved_config(self) -> ConfigDict:
-        """The configuration of the run that is here.
+    def saved_config(self, trust_components: bool = False) -> ConfigDict:
+        """The configuration of the run that is here, with the components that it is made of.
+
+        Args:
+          trust_components: whether files of components that the workdir keeps may be executed.
 
         Raises:
-          UserError: there is none.
+          UserError: there is none, or it needs such files.
         """
         if not self.config_path.is_file():
-            if seeds := sorted(self.path.glob("seed_*/config.json")):
-                raise UserError(
-                    f"{self.path} holds runs of several seeds; name one, such as "
-                    f"--workdir={seeds[0].parent}"
-                )
+            for what, runs in _SEVERAL_RUNS.items():
+                if found := sorted(self.path.glob(f"{runs}/config.json")):
+                    raise UserError(
+                        f"{self.path} holds {what}; name one of its {len(found)} runs, such as "
+                        f"--workdir={found[0].parent}"
+                    )
             raise UserError(
                 f"{self.path} holds no run: there is no {self.config_path}. Train one first, or "
                 "name its folder with --workdir=…"
             )
-        return configuration.load(self.config_path)
+        config = configuration.load(self.config_path)
+        component_files.load_kept(config.components, self.path, trust_components)
+        return configuration.settled(config)
 
     def is_over(self) -> bool:
         """Whether a run here has an outcome or cannot have one."""
@@ -226,7 +278,9 @@ class Workdir:
         if not path.exists():
             return None
         try:
-            return read_json(path)
+            content = read_json(path)
+            self.check_own(content, path)
+            return content
         except DamagedError as error:
             raise DamagedError(
                 f"{error}. Start the training in this workdir again: what is damaged is set aside "
@@ -235,19 +289,48 @@ class Workdir:
 
     def save_failure(self, reason: str) -> None:
         """Notes that the run cannot be finished."""
-        self.save_json(FAILURE, {"reason": reason})
+        self.save_json(FAILURE, {"reason": reason} | self._names())
+
+    def check_own(self, content: dict[str, Any], path: Path) -> None:
+        """Checks that an outcome is of the run that is here.
+
+        Raises:
+          DamagedError: it names another configuration or seed.
+        """
+        own = self._names()
+        other = [f"{k} {content[k]!r}" for k, v in own.items() if content.get(k, v) != v]
+        if other:
+            raise DamagedError(f"{path} is of another run ({', '.join(other)})")
+
+    def _names(self) -> dict[str, Any]:
+        if not self.config_path.is_file():
+            return {}
+        try:
+            config = configuration.load(self.config_path)
+        except UserError:
+            return {}
+        return {"config_name": config.name, "seed": config.seed}
 
     def save_results(self, results: dict[str, Any]) -> None:
         """Writes the outcome; from then on the run is finished."""
         self.save_json(self.results_path.name, results)
 
     def evidence(self) -> dict[str, np.ndarray]:
-        """What `save_evidence` kept, or nothing."""
+        """What `save_evidence` kept, or nothing.
+
+        Raises:
+          DamagedError: it is not as it was written.
+        """
         path = self.path / EVIDENCE
         if not path.exists():
             return {}
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+        try:
+            return read_npz(path)
+        except DamagedError as error:
+            raise DamagedError(
+                f"{error}; evaluate the run anew with --mode=evaluate --suites=all "
+                f"--workdir={self.path}"
+            ) from error
 
     def save_evidence(self, arrays: dict[str, np.ndarray]) -> None:
         """Keeps arrays for pictures, whole or not at all; none leave what is there."""
@@ -256,7 +339,15 @@ class Workdir:
                 np.savez_compressed(file, **arrays)
 
     def save_json(self, name: str, content: dict[str, Any]) -> Path:
-        """Writes a JSON file into the folder, whole or not at all, and returns its path."""
+        """Writes a JSON file into the folder, whole or not at all, and returns its path.
+
+        A damaged one that is there is set aside.
+        """
         path = self.path / name
+        if path.exists():
+            try:
+                read_json(path)
+            except DamagedError:
+                set_aside(path, self.path)
         write_json(path, content)
         return path

@@ -90,9 +90,9 @@ def tiny_config():
 @pytest.fixture(scope="session")
 def tiny_splits(digits):
     """88 training, 8 validation and 40 test digits."""
-    from multimodal_vit.data.image_set import split
+    from multimodal_vit.data.splitting import split
 
-    return split(digits.train[:96], digits.test[:40], "96 digits")
+    return split(digits.train[:96], digits.test[:40], "96 digits", rule="order")
 
 
 def run_command(*arguments: str, cwd: Path, devices: int = 1, **environment: str):

@@ -9,7 +9,7 @@ from pathlib import Path
 from multimodal_vit import config as configuration
 from multimodal_vit import distributed
 from multimodal_vit.data import load_splits
-from multimodal_vit.data.image_set import split
+from multimodal_vit.data.splitting import split
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.loop import train
 
@@ -20,7 +20,7 @@ def main() -> None:
     task = json.loads(task)
     distributed.start(coordinator, int(num_processes), int(process_id))
     digits = load_splits("digits", "digits")
-    splits = split(digits.train[:96], digits.test[:40], "96 digits")
+    splits = split(digits.train[:96], digits.test[:40], "96 digits", rule="order")
     experiment = Experiment.create(configuration.from_json(task["config"], Path()), splits)
     left = task["dispatches"] if int(process_id) == task["stopped"] else 10**6
 

@@ -265,6 +265,7 @@ def idx_file(shape: tuple[int, ...], data: bytes | None = None, magic: int | Non
 
 
 LABELS = bytes([0, 1, 2] * 20)
+FLOATS = np.full((60, 28, 28), np.nan, ">f4")
 GOOD = {
     "train-images-idx3-ubyte": idx_file((60, 28, 28)),
     "train-labels-idx1-ubyte": idx_file((60,), LABELS),
@@ -279,7 +280,37 @@ DATA: dict[str, tuple[dict[str, bytes | None], str]] = {
     "a PNG": ({TRAIN: b"\x89PNG\r\n\x1a\n" + bytes(50)}, "is not an IDX file"),
     "an archive": ({TRAIN: b"PK\x03\x04" + bytes(50)}, "is not an IDX file"),
     "a gzip file without its name": ({TRAIN: b"\x1f\x8b\x08" + bytes(50)}, "is not an IDX file"),
-    "floats": ({TRAIN: idx_file((60, 28, 28), magic=0x0D03)}, "is not an IDX file"),
+    "floats cut off": ({TRAIN: idx_file((60, 28, 28), magic=0x0D03)}, "holds only 47,040"),
+    "values of an unknown type": ({TRAIN: idx_file((60, 28, 28), magic=0x0A03)}, "not an IDX file"),
+    "pixels that are not finite": (
+        {TRAIN: idx_file((60, 28, 28), FLOATS.tobytes(), 0x0D03)}, "no finite numbers"
+    ),
+    "pixels above 255": (
+        {TRAIN: idx_file((60, 28, 28), b"\1\0" * 47_040, 0x0B03)}, "pixels from 256 to 256"
+    ),
+    "negative pixels": (
+        {TRAIN: idx_file((60, 28, 28), b"\xff" * 47_040, 0x0903)}, "pixels from -1 to -1"
+    ),
+    "labels that are no whole numbers": (
+        {TRAIN_LABELS: idx_file((60,), np.full(60, 0.5, ">f4").tobytes(), 0x0D01)}, "the label 0.5"
+    ),
+    "negative labels": (
+        {TRAIN_LABELS: idx_file((60,), b"\xff" * 60, 0x0901)}, "labels from -1 to -1"
+    ),
+    "rows of labels": (
+        {TRAIN_LABELS: idx_file((60, 8), bytes(60 * 32), 0x0C02)}, "2-dimensional data"
+    ),
+    "images of a side of 5,000": (
+        {TRAIN: idx_file((6, 1, 5_000)), TRAIN_LABELS: idx_file((6,), LABELS[:6])},
+        "the largest side that is read is 4,096",
+    ),
+    "more classes than are told apart": (
+        {TRAIN_LABELS: idx_file((20_000,), np.arange(20_000, dtype=">i4").tobytes(), 0x0C01)},
+        "at most 10,000",
+    ),
+    "a file under a name like the wanted one": (
+        {TEST: None, "T10k_images-idx3-ubyte.zip": b"PK"}, "T10k_images-idx3-ubyte.zip lies there"
+    ),
     "a header cut off": ({TRAIN: GOOD[TRAIN][:10]}, "ends within its header"),
     "images cut off": ({TRAIN: GOOD[TRAIN][:-1]}, "is damaged"),
     "images and more": ({TRAIN: GOOD[TRAIN] + b"\0"}, "holds more"),
@@ -309,10 +340,10 @@ DATA: dict[str, tuple[dict[str, bytes | None], str]] = {
         {TRAIN_LABELS: idx_file((60,)), TEST_LABELS: idx_file((12,))}, "only one class"
     ),
     "a class of the test part alone": (
-        {TEST_LABELS: idx_file((12,), bytes([9] * 12))}, "labels run from 9 to 9"
+        {TEST_LABELS: idx_file((12,), bytes([9] * 12))}, "classes that the training part lacks: '9'"
     ),
     "images of two sizes": (
-        {TEST: idx_file((12, 14, 14))}, "both parts need images of one size"
+        {TEST: idx_file((12, 14, 14))}, "all parts need images of one size"
     ),
     "a size that no patch fits": (
         {TRAIN: idx_file((60, 11, 11)), TEST: idx_file((12, 11, 11))}, "does not tile"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import pytest
 from conftest import ROOT, command_environment, data_path, run_command
 from PIL import Image
@@ -35,7 +36,7 @@ TINY = [
 def finished(tmp_path_factory):
     """A folder in which a tiny run was trained to its end, and what the command said."""
     folder = tmp_path_factory.mktemp("project")
-    return folder, run_command(*TINY, cwd=folder)
+    return folder, run_command(*TINY, "--deterministic", cwd=folder)
 
 
 def test_training_ends_in_a_table_results_and_pictures(finished):
@@ -46,6 +47,9 @@ def test_training_ends_in_a_table_results_and_pictures(finished):
         assert text in done.stdout
     results = json.loads((workdir / "results.json").read_text())
     assert results["config_name"] == "digits_conv"
+    assert "1 × cpu (cpu), 2 threads, in runs/digits_conv" in done.stdout  # on any number of cores
+    assert results["versions"]["devices"] == "1 × cpu (cpu), 2 threads"
+    assert results["trained_on"] == [f"jax {jax.__version__}, 1 × cpu (cpu), 2 threads"]
     assert results["samples_seen"] == 2824
     assert results["train_seconds"] > 0
     assert results["examples_per_second"] > 0

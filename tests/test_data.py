@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multimodal_vit import data
-from multimodal_vit.data import cache, idx, prepared
-from multimodal_vit.data.image_set import ImageSet, split
+from multimodal_vit.data import cache, description, idx, prepared
+from multimodal_vit.data.image_set import ImageSet
+from multimodal_vit.data.splitting import split
 from multimodal_vit.errors import UserError
 
 
@@ -50,10 +51,10 @@ def test_digits_are_split_by_the_documented_rule(digits):
 
 def test_the_last_twelfth_of_the_training_images_validates():
     train, test = image_set(60), image_set(10)
-    parts = split(train, test, "somewhere")
+    parts = split(train, test, "somewhere", rule="order")
     assert [len(p) for p in (parts.train, parts.validation, parts.test)] == [55, 5, 10]
     np.testing.assert_array_equal(parts.validation.images, train.images[55:])
-    parts = split(image_set(70), None, "somewhere")
+    parts = split(image_set(70), None, "somewhere", rule="order")
     assert [len(p) for p in (parts.train, parts.validation, parts.test)] == [55, 5, 10]
 
 
@@ -96,7 +97,8 @@ def test_real_idx_and_prepared_files_hold_the_same_images(name, idx_directory, t
     ]  # fmt: skip
     assert "IDX" in from_idx.origin
     # The records of the test split are few enough to decode here; their order differs.
-    records = prepared._decode(prepared.find(name, tfds_directory), "test")
+    folder = description.find(name, tfds_directory)
+    records = prepared._decode(description.read(folder), "test")
 
     def contents(images: ImageSet) -> list[bytes]:
         pairs = zip(images.images, images.labels, strict=True)
@@ -138,7 +140,7 @@ def test_idx_files_are_read_zipped_or_not_in_either_folder(tmp_path, zipped, own
     found = data.load_splits("idx", "letters", str(tmp_path if own_folder else folder))
     np.testing.assert_array_equal(found.test.images, test.images)
     np.testing.assert_array_equal(found.test.labels, test.labels)
-    assert (len(found.train), len(found.validation)) == (22, 2)
+    assert (len(found.train), len(found.validation)) == (21, 3)  # one of each class
 
 
 def test_missing_idx_files_are_named(tmp_path):
@@ -235,8 +237,8 @@ def test_several_prepared_configurations_must_be_told_apart(tmp_path):
         (tmp_path / folder).mkdir(parents=True)
         (tmp_path / folder / "features.json").write_text("{}")
     with pytest.raises(UserError, match="emnist/balanced, emnist/letters"):
-        prepared.find("emnist", tmp_path)
-    assert prepared.find("emnist/letters", tmp_path) == tmp_path / "emnist/letters/3.1.0"
+        description.find("emnist", tmp_path)
+    assert description.find("emnist/letters", tmp_path) == tmp_path / "emnist/letters/3.1.0"
 
 
 @pytest.mark.data
@@ -244,12 +246,12 @@ def test_the_newest_prepared_version_is_taken(tfds_directory, tmp_path):
     for version in ("3.0.1", "10.0.0", "9.2.0"):
         (tmp_path / "mnist" / version).mkdir(parents=True)
         shutil.copy(tfds_directory / "mnist/3.0.1/features.json", tmp_path / "mnist" / version)
-    assert prepared.find("mnist", tmp_path).name == "10.0.0"
-    assert prepared.find("mnist/3.0.1", tmp_path) is not None
-    assert prepared.find("fashion_mnist", tmp_path) is None
+    assert description.find("mnist", tmp_path).name == "10.0.0"
+    assert description.find("mnist/3.0.1", tmp_path) is not None
+    assert description.find("fashion_mnist", tmp_path) is None
 
 
-def small_prepared(source, target, file_format: str, count: int = 40):
+def small_prepared(source, target, file_format: str, count: int = 120):
     """A prepared MNIST of `count` real records for each split, in either file format."""
     import json
 
@@ -287,7 +289,7 @@ def test_tfrecord_and_array_record_hold_the_same(tfds_directory, tmp_path, monke
     for file_format in ("tfrecord", "array_record"):
         small_prepared(tfds_directory, tmp_path / file_format, file_format)
         found = data.load_splits("tfds", "mnist", str(tmp_path / file_format))
-        assert [len(p) for p in (found.train, found.validation, found.test)] == [37, 3, 40]
+        assert [len(p) for p in (found.train, found.validation, found.test)] == [110, 10, 120]
         prints.add(found.fingerprint())
     assert len(prints) == 1
 

@@ -12,13 +12,15 @@ import pytest
 from conftest import StopAfter, assert_trees_equal, six_losses
 
 from multimodal_vit import objective, sampler
-from multimodal_vit.data.image_set import split
+from multimodal_vit.data.splitting import split
 from multimodal_vit.errors import UserError
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.loop import train
+from multimodal_vit.train.progress import Display
 from multimodal_vit.train.step import learning_rate_schedule, loss_and_sums, make_optimizer
 from multimodal_vit.train.writer import MetricWriter, read_metrics
+from multimodal_vit.versions import arithmetic
 
 
 @pytest.fixture
@@ -138,9 +140,33 @@ def test_training_stops_when_the_validation_loss_no_longer_falls(experiment, tmp
     assert train(rising, tmp_path).step == 12  # started again: still over
 
 
+def test_a_run_that_goes_on_with_other_threads_says_so_and_notes_it(
+    experiment, tmp_path, monkeypatch
+):
+    class Said(Display):
+        def line(self, text):
+            lines.append(text)
+
+    lines = []
+    train(experiment, tmp_path, Said(), should_stop=StopAfter(2))
+    train(experiment, tmp_path, Said(), should_stop=StopAfter(2))
+    assert not any("Warning: up to step" in line for line in lines)
+    here = arithmetic()
+    monkeypatch.setattr("multimodal_vit.versions.cpu_threads", lambda: 77)
+    outcome = train(experiment, tmp_path, Said())
+    (warning,) = (line for line in lines if "Warning: up to step" in line)
+    assert f"it was trained on {here}, and goes on on {arithmetic()}: sums are rounded" in warning
+    assert "77 threads" in warning
+    assert outcome.progress.trained_on == [here, arithmetic()]
+    assert outcome.finished
+    monkeypatch.undo()  # nothing is left to train: nothing is said
+    assert train(experiment, tmp_path, Said()).progress.trained_on == outcome.progress.trained_on
+    assert sum("Warning: up to step" in line for line in lines) == 1
+
+
 def test_a_run_does_not_continue_on_other_data(experiment, tmp_path, digits):
     train(experiment, tmp_path, should_stop=StopAfter(1))
-    other = split(digits.train[100:196], digits.test[:40], "other digits")
+    other = split(digits.train[100:196], digits.test[:40], "other digits", rule="order")
     with pytest.raises(UserError, match="trained on other data than other digits"):
         train(dataclasses.replace(experiment, splits=other), tmp_path)
 

@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.ticker import PercentFormatter
 
-from multimodal_vit.analysis.figures import BLUE, GREEN, ORANGE, RED, SKY
+from multimodal_vit.analysis.figures import BLUE, GREEN, ORANGE, RED, SKY, shortened
 from multimodal_vit.probes.attention import AttentionResult
 from multimodal_vit.probes.maps import quadrant_overlap, shares
 
@@ -60,7 +60,7 @@ def attention(result: AttentionResult, direction: Direction, by_head: bool = Fal
         rows, own, name = maps[chosen], own[chosen], "head"  # (heads, n, P), (heads,)
     else:
         rows, own, name = maps.mean(axis=1), own.mean(axis=1), "layer"  # (L, n, P), (L,)
-    words = [result.class_names[word] for word in result.example.words[0]]
+    words = [shortened(result.class_names[word]) for word in result.example.words[0]]
     ratio = _ratio(result)
     side = min(1.8, 9.0 / len(words), 2.4 / ratio)  # the width of a panel in inches
     figure = Figure(
@@ -144,7 +144,7 @@ def rollout_and_occlusion(result: AttentionResult) -> Figure:
         axes.set_title(title, fontsize=10)
         _colorbar(figure, picture, [axes], "change of the logit of “true”")
     _quadrant_texts(panels[1], result, _signed(example.quadrants[0]))
-    text = ", ".join(result.class_names[word] for word in example.words[0])
+    text = ", ".join(shortened(result.class_names[word]) for word in example.words[0])
     figure.suptitle(
         f"{textwrap.fill(text, 100)}\n{_answer(result, 0)}", fontsize=11,
     )  # fmt: skip
@@ -179,7 +179,7 @@ def _half(
 ) -> None:
     """Draws text `k` of the example."""
     example = result.example
-    names = [result.class_names[word] for word in example.words[k]]
+    names = [shortened(result.class_names[word]) for word in example.words[k]]
     wrong = np.flatnonzero(example.words[k] != example.labels)
     half.suptitle(
         f"{textwrap.fill(', '.join(names), 52)}\n{_answer(result, k)}",
@@ -190,7 +190,7 @@ def _half(
     _picture(image, result, grey=False)
     for i in wrong:
         _outline(image, result, i, RED)
-    is_wrong = [f"{names[i]} is {result.class_names[example.labels[i]]}" for i in wrong]
+    is_wrong = [f"{names[i]} is {shortened(result.class_names[example.labels[i]])}" for i in wrong]
     verdict = "false: " + ", ".join(is_wrong) if is_wrong else "true"
     image.set_title("\n" + verdict, fontsize=8.5)
     _change(occluded, result, example.windows[k], largest)

@@ -1,11 +1,15 @@
 """Pictures for people: a sheet of task examples, and the curves of a run."""
 
+import contextlib
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 from scipy.io import wavfile
@@ -13,13 +17,50 @@ from scipy.io import wavfile
 from multimodal_vit import audio
 from multimodal_vit.data import Recordings
 from multimodal_vit.errors import UserError
+from multimodal_vit.files import replacing
 from multimodal_vit.train.experiment import Experiment
 
 # Okabe & Ito's colours, told apart by colour-blind readers; line styles tell them apart in grey.
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
 PURPLE, SKY = "#CC79A7", "#56B4E9"
+# Else "$" and "\\" in a name are markup.
+PLAIN_TEXT = {"text.parse_math": False, "text.usetex": False}
+LONGEST_NAME = 40  # signs of a name in a picture
 
 
+@contextlib.contextmanager
+def names_as_text() -> Iterator[None]:
+    """Within it, what is drawn shows every text as it is: no sign of a name is markup.
+
+    A name whose signs the font lacks is drawn with boxes; matplotlib's warnings of each sign, at
+    each drawing, are left out (see `names_without_signs`).
+    """
+    with mpl.rc_context(PLAIN_TEXT), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
+        yield
+
+
+def names_without_signs(names: Sequence[str]) -> list[str]:
+    """The names with signs that the pictures' fonts lack, as matplotlib finds in drawing them."""
+    signs = sorted({sign for name in names for sign in shortened(name) if not sign.isascii()})
+    lines = ["".join(signs[i : i + 50]) for i in range(0, len(signs), 50)]
+    figure = Figure()
+    figure.text(0, 0, "\n".join(lines), parse_math=False, usetex=False)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        FigureCanvasAgg(figure).draw()
+    found = (re.match(r"Glyph (\d+) ", str(warning.message)) for warning in caught)
+    missing = {chr(int(match[1])) for match in found if match}
+    return [name for name in names if not missing.isdisjoint(name)]
+
+
+def save(figure: Figure, path: Path, dpi: int) -> None:
+    """Writes a figure, whole or not at all, in the format that the path's ending names."""
+    with names_as_text(), replacing(path, "wb") as file:
+        figure.savefig(file, format=path.suffix.removeprefix("."), dpi=dpi)
+
+
+@names_as_text()
 def sample_sheet(
     images: np.ndarray,
     words: np.ndarray,
@@ -44,6 +85,7 @@ def sample_sheet(
       sounds: float [B, T, F], spectrograms to show beside the images, if given.
       judged: whether it is said below each if its text is true.
     """
+    class_names = tuple(map(shortened, class_names))
     rows = -(-len(images) // columns)
     ratio = images.shape[1] / images.shape[2]
     size = (3.1, 3.0 * ratio + 1.2) if sounds is None else (5.0, 2.4 * ratio + 0.7)
@@ -119,10 +161,8 @@ def spectrograms(recordings: Recordings, spoken: np.ndarray) -> np.ndarray:
     return found.reshape(len(spoken), -1, found.shape[-1])
 
 
-def write_sounds(experiment: Experiment, count: int, folder: Path) -> int:
-    """Writes the sound of the examples of `task_sheet` as WAV files, in the order of the sheet.
-
-    A file is one example, its recordings in reading order; its name says the words.
+def check_sounds(experiment: Experiment) -> None:
+    """Checks that `write_sounds` has what it writes.
 
     Raises:
       UserError: the data have no sound, or cepstral coefficients alone.
@@ -133,6 +173,18 @@ def write_sounds(experiment: Experiment, count: int, folder: Path) -> int:
             "--wav: there is no sound to write; data.audio="
             f"{experiment.config.data.audio!r} has none. Take --config.data.audio=spoken_digit"
         )
+
+
+def write_sounds(experiment: Experiment, count: int, folder: Path) -> int:
+    """Writes the sound of the examples of `task_sheet` as WAV files, in the order of the sheet.
+
+    A file is one example, its recordings in reading order; its name says the words.
+
+    Raises:
+      UserError: the data have no sound, or cepstral coefficients alone.
+    """
+    check_sounds(experiment)
+    recordings = experiment.splits.train.recordings
     batch = experiment.examples(count)
     names = experiment.splits.train.class_names
     folder.mkdir(parents=True, exist_ok=True)
@@ -141,6 +193,12 @@ def write_sounds(experiment: Experiment, count: int, folder: Path) -> int:
         path = folder / f"{i + 1:02d}_{said}.wav"
         wavfile.write(path, recordings.sample_rate, recordings.waves[spoken].ravel())
     return len(batch.spoken)
+
+
+def shortened(name: str) -> str:
+    """A name as a picture shows it: in one line, not too long, without signs that nobody sees."""
+    seen = "".join(sign if sign.isprintable() else "\ufffd" for sign in name)
+    return seen if len(seen) <= LONGEST_NAME else seen[: LONGEST_NAME - 1] + "…"
 
 
 def _text(parts: list[str], in_line: int) -> str:
@@ -152,6 +210,7 @@ def _text(parts: list[str], in_line: int) -> str:
     return ",\n".join(lines)
 
 
+@names_as_text()
 def curves(rows: list[dict[str, Any]], title: str, path: Path) -> None:
     """Draws loss and accuracy over the samples seen, like the thesis's Figure 4.1.
 
@@ -197,7 +256,7 @@ def curves(rows: list[dict[str, Any]], title: str, path: Path) -> None:
         axes.grid(color="0.9")
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=9)
-    figure.savefig(path, dpi=110)
+    save(figure, path, dpi=110)
 
 
 def short_number(number: float) -> str:

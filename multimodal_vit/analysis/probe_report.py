@@ -14,7 +14,7 @@ from multimodal_vit.analysis.study_figures import by_data, curve, pairs_seen, st
 from multimodal_vit.analysis.study_results import ConditionResults
 from multimodal_vit.analysis.tables import REFERRED
 from multimodal_vit.probes.attention import AttentionExample, AttentionResult
-from multimodal_vit.suites import CHECKS, suites_for
+from multimodal_vit.suites import all_checks, suites_for
 
 MakeFigure = Callable[[str, Callable[[], Figure], str], Any]
 
@@ -131,7 +131,7 @@ def _referred(conditions: Sequence[ConditionResults]) -> dict[str, Any]:
 
 def _checks(conditions: Sequence[ConditionResults]) -> list[dict[str, Any]]:
     """A row for each check that all runs of some condition were asked."""
-    about = {name: (check.kind, check.about) for name, check in CHECKS.items()}
+    about = {name: (check.kind, check.about) for name, check in all_checks().items()}
     about["consistent"] = (
         "consistency",
         "of what is called true, the class outputs see other classes than the text names",
@@ -308,7 +308,7 @@ def failures(condition: ConditionResults) -> Figure:
     evidence = condition.evidence
     shown: dict[str, list[np.ndarray]] = {"image": [], "words": [], "labels": []}
     notes = []
-    for check in [*CHECKS, "consistent"]:
+    for check in [*all_checks(), "consistent"]:
         for i in range(2):
             for when in ("before", "after"):
                 place = f"{check}/{when}"

@@ -19,7 +19,7 @@ from multimodal_vit.analysis.figures import task_sheet
 from multimodal_vit.analysis.probe_report import probe_section
 from multimodal_vit.analysis.statistics import Summary, compare, holm
 from multimodal_vit.analysis.study_results import ConditionResults, class_shares
-from multimodal_vit.files import replacing, write_json
+from multimodal_vit.files import replacing
 from multimodal_vit.study.definition import SUMMARY, StudyRun, runs_of, study
 from multimodal_vit.study.runner import load_data
 from multimodal_vit.train.progress import duration
@@ -72,7 +72,7 @@ def write_report(
         "tests": tests,
         "failed": dict(failed),
     }
-    write_json(folder / SUMMARY, _without_nan(content))
+    Workdir(folder).save_json(SUMMARY, _without_nan(content))
     _write_pages(folder, _page(config, folder, conditions, summaries, tests, command, failed))
     return content
 

@@ -14,7 +14,7 @@ from matplotlib.ticker import PercentFormatter
 from optuna.distributions import CategoricalDistribution
 from rich.table import Table
 
-from multimodal_vit.analysis.figures import BLUE
+from multimodal_vit.analysis.figures import BLUE, names_as_text, save
 from multimodal_vit.files import replacing
 
 LABELS = {
@@ -163,9 +163,10 @@ def draw(found: dict[str, Any], name: str, folder: Path) -> Iterator[str]:
 
 def _save(figure: Figure, folder: Path, name: str) -> None:
     for ending in ("png", "svg"):
-        figure.savefig(folder / f"{name}_{figure.get_label()}.{ending}", dpi=110)
+        save(figure, folder / f"{name}_{figure.get_label()}.{ending}", dpi=110)
 
 
+@names_as_text()
 def _parallel_coordinate(done: list[dict[str, Any]], fields: list[str], title: str) -> Figure:
     """A line for each trial through its value of each field to its accuracy, which colours it."""
     figure = Figure(
@@ -229,6 +230,7 @@ def _no_importances(done: list[dict[str, Any]]) -> str:
     return ""
 
 
+@names_as_text()
 def _importances(condition: dict[str, Any], done: list[dict[str, Any]], title: str) -> Figure:
     """Each field's share of the variance that the fields explain one by one (fANOVA)."""
     fields = fields_of(condition)

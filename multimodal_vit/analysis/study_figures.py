@@ -23,8 +23,10 @@ from multimodal_vit.analysis.figures import (
     PURPLE,
     RED,
     SKY,
+    names_as_text,
     sample_sheet,
     short_number,
+    shortened,
 )
 from multimodal_vit.analysis.statistics import Summary
 from multimodal_vit.analysis.study_results import ConditionResults, Mistake
@@ -77,7 +79,7 @@ def themed(draw: Callable[[], Figure], folder: Path, name: str) -> tuple[str, st
     """
     addresses = []
     for style in ({}, DARK):
-        with mpl.rc_context(COMMON | style):
+        with names_as_text(), mpl.rc_context(COMMON | style):
             figure = draw()
             buffer = io.StringIO()
             figure.savefig(buffer, format="svg", metadata={"Date": None})
@@ -232,7 +234,7 @@ def confusions(conditions: Sequence[ConditionResults]) -> Figure:
     highest = max(0.01, *(np.nanmax(share, initial=0.0) for share in shares))
     for axes, condition, share in zip(panels, conditions, shares, strict=False):
         picture = axes.imshow(share, cmap="cividis", vmin=0, vmax=highest)
-        names = condition.class_names
+        names = list(map(shortened, condition.class_names))
         if len(names) <= 20:
             axes.set_xticks(range(len(names)), names, rotation=90)
             axes.set_yticks(range(len(names)), names)

@@ -16,7 +16,7 @@ from multimodal_vit import sampler
 from multimodal_vit.data import Splits
 from multimodal_vit.evaluate import Predictions, main_metric
 from multimodal_vit.models import example_inputs
-from multimodal_vit.objective import match_logit
+from multimodal_vit.objectives import match_logit
 from multimodal_vit.sampler import Task
 from multimodal_vit.study.definition import StudyRun
 from multimodal_vit.train.experiment import Experiment
@@ -210,26 +210,27 @@ class ConditionResults:
 
     def shapes(self) -> dict[str, str]:
         """The model in words: what becomes of a pair and how large it is; "–" for what it lacks."""
-        model = self.config.model
-        has_stem = bool({"patches", "quadrants"} & set(model.modalities))
-        has_encoder = model.fusion == "single_encoder"
-        experiment = self.experiment
+        model, experiment = self.config.model, self.experiment
         inputs = jax.eval_shape(lambda: example_inputs(self.task))
         variables = experiment.abstract_state().variables
         _, intermediates = jax.eval_shape(experiment.model.apply, variables, inputs)
         tokens = [f"{intermediates['embedded'][m].shape[1]} {m}" for m in model.modalities]
+        fusion = experiment.model.fusion
+        if fusion.num_extra_tokens:
+            tokens = [str(fusion.num_extra_tokens), *tokens]
         height, width, channels = self.task.canvas_shape
-        stem = f"{model.stem}, {model.num_conv_layers} layers" if model.num_conv_layers else "none"
-        side = f"{model.patch_size}×{model.patch_size}"
+        of_inputs = {"stem": "–", "patch": "–"}
+        for embedding in experiment.model.embeddings.values():
+            of_inputs |= embedding.describe()
+        of_fusion = {"layers": "–", "width": "–", "MLP": "–", "heads": "–"} | fusion.describe()
+        if fusion.describe():
+            of_fusion["width"] = str(model.embedding_dim)
         return {
             "image": f"{height}×{width}×{channels}",
-            "stem": stem if has_stem else "–",
-            "patch": side if "patches" in model.modalities else "–",
-            "tokens": " + ".join(["1", *tokens] if has_encoder else tokens),
+            **of_inputs,
+            "tokens": " + ".join(tokens),
             "fusion": model.fusion,
-            "layers": str(model.num_encoder_layers) if has_encoder else "–",
-            "width": f"{model.embedding_dim}, MLP {model.mlp_dim}" if has_encoder else "–",
-            "heads": str(model.num_heads) if has_encoder else "–",
+            **of_fusion,
             "parameters": f"{self.results[0]['parameters']:,}",
             "MFLOP per example": f"{self.results[0]['flop_per_example'] / 1e6:,.0f}",
         }

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from multimodal_vit.evaluate import main_metric
 from multimodal_vit.profiling import Profile
-from multimodal_vit.suites import CHECKS
+from multimodal_vit.suites import all_checks
 
 _LABELS = {
     "accuracy": "accuracy",
@@ -181,7 +181,8 @@ def probe_tables(title: str, found: Mapping[str, Any]) -> Iterator[Table]:
         for heading in ("AUROC", "95% interval", "rejected more", "fails"):
             table.add_column(heading, justify="right", no_wrap=True)
         for name, check in found["checks"].items():
-            kind = CHECKS[name].kind if name in CHECKS else "consistency"
+            known = all_checks()
+            kind = known[name].kind if name in known else "consistency"
             table.add_row(name, kind, *_told_apart(check), _share(check.get("failure_rate")))
         yield table
 

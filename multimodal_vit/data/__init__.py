@@ -5,14 +5,29 @@ Each source is one module with a function `(name, directory, cache_directory) ->
 source of recordings is `(name, directory, test_speakers) -> RecordingSplits`, in `AUDIO_SOURCES`.
 """
 
+import atexit
 import dataclasses
+import functools
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from multimodal_vit.data import digits, download, idx, prepared, spoken_digit, written_spoken
-from multimodal_vit.data.image_set import ImageSet, Splits, split
+from multimodal_vit.components import get, names
+from multimodal_vit.data import (
+    description,
+    digits,
+    download,
+    idx,
+    prepared,
+    spoken_digit,
+    written_spoken,
+)
+from multimodal_vit.data.image_set import ImageSet, Splits
 from multimodal_vit.data.recordings import Recordings, RecordingSplits
+from multimodal_vit.data.splitting import split
 from multimodal_vit.errors import UserError
 
 __all__ = [
@@ -36,7 +51,7 @@ def automatic(name: str, directory: Path, cache_directory: Path) -> Splits:
     Looked for in this order: a set prepared by tensorflow_datasets, IDX files, a download. It is
     the same data set each time; another set is never taken instead.
     """
-    if prepared.find(name, directory):
+    if description.find(name, directory):
         return prepared.load(name, directory, cache_directory)
     # Files that lie flat in the directory have no name; only known contents are taken for `name`.
     files = idx.find(name, directory, flat=name in idx.CONTENTS_SHA256)
@@ -45,10 +60,13 @@ def automatic(name: str, directory: Path, cache_directory: Path) -> Splits:
         return idx.load(name, directory, cache_directory)
     if files:
         return idx.load(name, directory, cache_directory)
+    if description.incomplete(name, directory):
+        raise UserError(description.absent(name, directory))
+    near = idx.look_alikes(directory / name, idx.FILES["train images"])
     raise UserError(
         f"no data set {name!r} in {directory}: neither {directory / name} with IDX files "
         f"({idx.FILES['train images']}[.gz], …) nor a tensorflow_datasets folder "
-        f"{directory / name / '<version>'}. Put it there, name another folder with "
+        f"{directory / name / '<version>'}{near}. Put it there, name another folder with "
         "--config.data.directory=…, or choose one that can be downloaded: "
         f"{', '.join(download.DOWNLOADABLE)}. (IDX files right in {directory} are taken with "
         "--config.data.source=idx)"
@@ -72,12 +90,31 @@ AUDIO_SOURCES: dict[str, Callable[[str, Path, Sequence[str]], RecordingSplits]] 
 def data_directory(configured: str) -> Path:
     """The data folder: `config.data.directory`, else TFDS_DATA_DIR, else ~/tensorflow_datasets."""
     chosen = configured or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(chosen).expanduser()
+    return _from_home(chosen)
 
 
 def default_cache_directory() -> Path:
-    """$XDG_CACHE_HOME/multimodal_vit, by default ~/.cache/multimodal_vit."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "multimodal_vit"
+    """$XDG_CACHE_HOME/multimodal_vit, by default ~/.cache/multimodal_vit.
+
+    For a user without a home, a folder that ends with the process.
+    """
+    folder = _from_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    return (folder if folder.is_absolute() else _folder_of_process()) / "multimodal_vit"
+
+
+@functools.cache
+def _folder_of_process() -> Path:
+    folder = tempfile.mkdtemp(prefix="multimodal_vit-")  # for this user alone: programs lie there
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def _from_home(path: str) -> Path:
+    """A path with "~" replaced by the home; left as it is for a user without one."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def load_splits(
@@ -86,27 +123,35 @@ def load_splits(
     directory: str = "",
     audio: str = "",
     test_speakers: Sequence[str] = (),
+    source_options: Sequence[tuple[str, Any]] = (),
+    audio_options: Sequence[tuple[str, Any]] = (),
 ) -> Splits:
     """Reads a data set and splits it into training, validation and test parts.
 
     Args:
-      source: a key of `SOURCES`.
+      source: a component of `data.source`.
       name: the data set, such as "mnist".
       directory: the data folder; see `data_directory` for the default.
-      audio: recordings that each part gets besides, a key of `AUDIO_SOURCES`; "": none.
+      audio: recordings that each part gets besides, a component of `data.audio`; "": none.
       test_speakers: whose recordings are the test part; none: every speaker is in every part.
+      source_options: what the source alone can be told, names and values.
+      audio_options: the same for the recordings.
 
     Raises:
       UserError: unknown source, nothing there, or files that do not hold such a data set.
     """
-    if source not in SOURCES:
-        raise UserError(f"no data source {source!r}; there are: {', '.join(SOURCES)}")
-    splits = SOURCES[source](name, data_directory(directory), default_cache_directory())
-    if not audio:
+    read = get("data.source", source).target
+    if test_speakers and not audio:
+        raise UserError(
+            f"data.test_speakers={tuple(test_speakers)} holds speakers out, but no recordings are "
+            f"read; name some with data.audio: {', '.join(names('data.audio'))}"
+        )
+    hear = get("data.audio", audio).target if audio else None
+    where = data_directory(directory), default_cache_directory()
+    splits = read(name, *where, **dict(source_options))
+    if hear is None:
         return splits
-    if audio not in AUDIO_SOURCES:
-        raise UserError(f"no recordings {audio!r}; there are: {', '.join(AUDIO_SOURCES)}")
-    spoken = AUDIO_SOURCES[audio](audio, data_directory(directory), test_speakers)
+    spoken = hear(audio, data_directory(directory), test_speakers, **dict(audio_options))
     if spoken.class_names != splits.train.class_names:
         raise UserError(
             f"data.audio={audio!r} speaks the classes {', '.join(spoken.class_names)}, but "
@@ -117,7 +162,7 @@ def load_splits(
         part: dataclasses.replace(getattr(splits, part), recordings=getattr(spoken, part))
         for part in ("train", "validation", "test")
     }
-    return Splits(**parts, origin=f"{splits.origin}, {spoken.origin}")
+    return dataclasses.replace(splits, **parts, origin=f"{splits.origin}, {spoken.origin}")
 
 
 def load_local(source: str, name: str, directory: str = "") -> Splits:
@@ -127,5 +172,5 @@ def load_local(source: str, name: str, directory: str = "") -> Splits:
       UserError: not there, or no such data set.
     """
     if source in ("auto", "digits"):
-        source = "tfds" if prepared.find(name, data_directory(directory)) else "idx"
+        source = "tfds" if description.find(name, data_directory(directory)) else "idx"
     return load_splits(source, name, directory)

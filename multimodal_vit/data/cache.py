@@ -3,13 +3,14 @@
 import contextlib
 import hashlib
 import logging
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from multimodal_vit.arrays import read_npz
 from multimodal_vit.data.image_set import ImageSet
+from multimodal_vit.files import remove_left_over, replacing
 
 
 def source_key(*files: Path) -> str:
@@ -28,10 +29,9 @@ def cached(path: Path, decode: Callable[[], ImageSet]) -> ImageSet:
     """
     if path.exists():
         try:
-            with np.load(path, allow_pickle=False) as arrays:
-                return ImageSet(
-                    arrays["images"], arrays["labels"], tuple(arrays["class_names"].tolist())
-                )
+            arrays = read_npz(path, ("images", "labels", "class_names"))
+            names = tuple(str(name) for name in arrays["class_names"].reshape(-1))
+            return ImageSet(arrays["images"], arrays["labels"], names)
         except Exception as error:  # of many kinds: whatever a damaged archive raises
             kept = path.with_name(path.name + ".damaged")
             logging.warning(
@@ -45,19 +45,14 @@ def cached(path: Path, decode: Callable[[], ImageSet]) -> ImageSet:
     image_set = decode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".npz", delete=False) as file:
-            try:
-                np.savez(
-                    file,
-                    images=image_set.images,
-                    labels=image_set.labels,
-                    class_names=np.array(image_set.class_names, dtype=np.str_),
-                )
-                file.close()
-                Path(file.name).replace(path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
+        remove_left_over(path.parent)
+        with replacing(path, "wb") as file:
+            np.savez(
+                file,
+                images=image_set.images,
+                labels=image_set.labels,
+                class_names=np.array(image_set.class_names, dtype=np.str_),
+            )
     except OSError as error:
         logging.warning("Could not write the cache %s (%s); going on without it.", path, error)
     return image_set

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from multimodal_vit.data.image_set import ImageSet, Splits, split
+from multimodal_vit.data.image_set import ImageSet, Splits
+from multimodal_vit.data.splitting import split
 from multimodal_vit.errors import UserError
 
 SIZE = 28
@@ -33,4 +34,4 @@ def load(name: str = "digits", directory: Path | None = None, cache: Path | None
     images = np.stack([np.asarray(image) for image in resized])
     names = tuple(str(i) for i in bunch.target_names)
     image_set = ImageSet(images[..., None], bunch.target.astype(np.int32), names)
-    return split(image_set, None, "scikit-learn digits")
+    return split(image_set, None, "scikit-learn digits", rule="order")

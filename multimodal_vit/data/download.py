@@ -5,13 +5,13 @@ fetches and verifies them; neither needs TensorFlow.
 """
 
 import logging
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from multimodal_vit.data.idx import FILES
 from multimodal_vit.errors import UserError
+from multimodal_vit.files import remove_left_over, temporary_folder
 
 DOWNLOADABLE = ("mnist", "fashion_mnist")
 ATTEMPTS = 3
@@ -51,6 +51,7 @@ def fetch(name: str, directory: Path, url_infos: Mapping[str, Any] | None = None
     logging.warning("Downloading %s (%d files) into %s", name, len(wanted), folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        remove_left_over(folder)
     except OSError as error:
         raise UserError(
             f"{folder} cannot be made ({error.strerror}); name a folder that can be written with "
@@ -61,9 +62,9 @@ def fetch(name: str, directory: Path, url_infos: Mapping[str, Any] | None = None
             try:
                 # The download manager takes minutes to find that nobody answers; this does not.
                 requests.head(url, timeout=20, allow_redirects=True).raise_for_status()
-                with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as temporary:
+                with temporary_folder(folder) as temporary:
                     manager = tfds.download.DownloadManager(
-                        download_dir=temporary,
+                        download_dir=str(temporary),
                         url_infos={url: info},
                         force_checksums_validation=True,
                     )

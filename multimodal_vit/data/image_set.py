@@ -1,4 +1,4 @@
-"""`ImageSet`, the one type that every data source returns, and the rule that splits it."""
+"""`ImageSet`, the one type that every data source returns, and its three parts, `Splits`."""
 
 import dataclasses
 import functools
@@ -7,6 +7,7 @@ import hashlib
 import numpy as np
 
 from multimodal_vit.data.recordings import Recordings
+from multimodal_vit.data.values import check_class_names, check_picture_size
 from multimodal_vit.errors import UserError
 
 
@@ -39,6 +40,8 @@ class ImageSet:
             )
         if 0 in images.shape[1:]:
             raise UserError(f"images are {list(images.shape[1:])}: they are without pixels")
+        check_picture_size(*images.shape[1:3], "the image set")
+        check_class_names(self.class_names, "the image set")
         if labels.shape != images.shape[:1] or labels.dtype != np.int32:
             raise UserError(
                 f"{len(images)} images have labels {labels.dtype} {list(labels.shape)}; "
@@ -56,7 +59,8 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, part: slice) -> "ImageSet":
+    def __getitem__(self, part: slice | np.ndarray) -> "ImageSet":
+        """Some of the images, by places int [N'] or a slice; the recordings stay with them."""
         return ImageSet(self.images[part], self.labels[part], self.class_names, self.recordings)
 
     @property
@@ -83,54 +87,27 @@ class ImageSet:
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-    """The three parts of a data set, which never mix, and where they were read from."""
+    """The three parts of a data set, which never mix, and where they were read from.
+
+    Attributes:
+      train: its classes are those of the data set; each has an image in it.
+      validation: of the same classes.
+      test: of the same classes.
+      origin: for people.
+      rule: how it was split where that is not the documented order, "" otherwise; see `split`.
+    """
 
     train: ImageSet
     validation: ImageSet
     test: ImageSet
     origin: str
+    rule: str = ""
 
     def fingerprint(self) -> str:
-        """Identifies all three parts, order included."""
+        """Identifies all three parts, order included, and says which rule made them."""
         return self._fingerprint
 
     @functools.cached_property
     def _fingerprint(self) -> str:
-        return "-".join(part.fingerprint()[:8] for part in (self.train, self.validation, self.test))
-
-
-VALIDATION_FRACTION = 1 / 12  # 5,000 of the 60,000 training images (thesis, section 3.4.1)
-TEST_FRACTION = 1 / 7  # 10,000 of 70,000 images, where a source has no test part of its own
-
-
-def split(train: ImageSet, test: ImageSet | None, origin: str) -> Splits:
-    """Splits as the thesis does, by one rule for every size.
-
-    The last `round(N / 12)` training images become the validation part; a source without a test
-    part first gives its last `round(N / 7)` images to it. MNIST: 55,000 / 5,000 / 10,000; the
-    1,797 digits of scikit-learn: 1,412 / 128 / 257. The order is the source's; nothing is shuffled.
-
-    Raises:
-      UserError: too few images for three parts, or fewer than two classes to tell apart.
-    """
-    if test is None:
-        num_test = round(len(train) * TEST_FRACTION)
-        train, test = train[: len(train) - num_test], train[len(train) - num_test :]
-    num_validation = round(len(train) * VALIDATION_FRACTION)
-    if num_validation < 1 or len(test) < 1:
-        raise UserError(
-            f"{origin} has {len(train)} training and {len(test)} test images; at least 6 training "
-            "images and 1 test image are needed for training, validation and test parts"
-        )
-    if len(np.unique(train.labels)) < 2:
-        raise UserError(
-            f"{origin} has only one class in its training part; the task tells classes apart, so "
-            "it needs at least two"
-        )
-    if train.images.shape[1:] != test.images.shape[1:]:
-        raise UserError(
-            f"{origin}: training images are {list(train.images.shape[1:])}, test images "
-            f"{list(test.images.shape[1:])}; both parts need images of one size"
-        )
-    cut = len(train) - num_validation
-    return Splits(train[:cut], train[cut:], test, origin)
+        parts = [part.fingerprint()[:8] for part in (self.train, self.validation, self.test)]
+        return "-".join([*parts, self.rule] if self.rule else parts)

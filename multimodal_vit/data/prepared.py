@@ -1,50 +1,40 @@
 """Data sets prepared by tensorflow_datasets, read without TensorFlow.
 
 Any image classification set whose features are `image` and `label` will do, in the `array_record`
-format or in `tfrecord`, the default of tensorflow_datasets; the records are decoded by its own
-description of their features.
+format or in `tfrecord`, the default of tensorflow_datasets. Its description is read as JSON
+(`description`), its records as the plain examples that they are; no class that it names is used.
 """
 
-import json
+import io
 import logging
-import re
-import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from multimodal_vit.arrays import check_size
+from multimodal_vit.data import description
 from multimodal_vit.data.cache import cached, source_key
-from multimodal_vit.data.image_set import ImageSet, Splits, split
+from multimodal_vit.data.description import Described, find
+from multimodal_vit.data.idx import CONTENTS_SHA256
+from multimodal_vit.data.image_set import ImageSet, Splits
+from multimodal_vit.data.records import records
+from multimodal_vit.data.splitting import split
+from multimodal_vit.data.values import check_picture_size
 from multimodal_vit.errors import UserError
 
+__all__ = ["example", "find", "load", "scalar"]
 
-def find(name: str, directory: Path) -> Path | None:
-    """The newest prepared version below `directory/name`, or None.
-
-    `name` may name a configuration or a version as well: "mnist", "cifar10/3.0.2".
-
-    Raises:
-      UserError: several configurations are prepared, and `name` does not say which.
-    """
-    found = [path.parent for path in (directory / name).glob("**/features.json")]
-    version = re.compile(r"\d+\.\d+\.\d+")
-    found = [path for path in found if version.fullmatch(path.name)]
-    if len(configurations := {path.parent for path in found}) > 1:
-        names = sorted(str(path.relative_to(directory)) for path in configurations)
-        raise UserError(
-            f"{directory / name} holds several prepared sets; choose one with --config.data.name: "
-            + ", ".join(names)
-        )
-    return max(found, key=lambda p: tuple(int(i) for i in p.name.split(".")), default=None)
+_USED = ("train", "validation", "test")
 
 
 def load(name: str, directory: Path, cache_directory: Path) -> Splits:
-    """Reads the prepared set `name`, its `train` split and, where it has one, its `test` split.
+    """Reads the prepared set `name`: its `train`, and `validation` and `test` where it has them.
 
     The order of the images is that of the prepared files, which tensorflow_datasets has shuffled:
-    the validation part differs from the one that the IDX files give.
+    the validation part of MNIST differs from the one that the IDX files give. MNIST and
+    Fashion-MNIST are split in that order, as documented; others class by class.
 
     Raises:
       UserError: nothing there, not image classification, or files that cannot be read.
@@ -52,123 +42,165 @@ def load(name: str, directory: Path, cache_directory: Path) -> Splits:
     folder = find(name, directory)
     if folder is None:
         raise UserError(
-            f"no prepared tensorflow_datasets set {name!r} in {directory}: "
-            f"{directory / name / '<version>' / 'features.json'} does not exist. Name the folder "
-            "with --config.data.directory=… or TFDS_DATA_DIR"
+            f"{description.absent(name, directory)}. Name the folder with "
+            "--config.data.directory=… or TFDS_DATA_DIR"
         )
+    described = _described(folder)
     files = sorted(path for path in folder.iterdir() if path.is_file())
     key = source_key(*files)
 
-    def part(split_name: str) -> ImageSet:
+    def part(split_name: str) -> ImageSet | None:
+        if not described.counts.get(split_name):
+            return None
         path = cache_directory / f"{name.replace('/', '-')}-{split_name}-{key}.npz"
-        return cached(path, lambda: _decode(folder, split_name))
+        return cached(path, lambda: _decode(described, split_name))
 
-    builder = _builder(folder)
-    if "train" not in builder.info.splits:
-        raise UserError(f"{folder} has no `train` split; it has: {', '.join(builder.info.splits)}")
-    test = part("test") if "test" in builder.info.splits else None
-    return split(part("train"), test, f"{name} (tensorflow_datasets, {folder})")
+    train = part("train")
+    if train is None:
+        raise UserError(f"{folder} has no `train` split; it has: {', '.join(described.counts)}")
+    if unused := [other for other in described.counts if other not in _USED]:
+        logging.warning("%s: the splits %s are not used.", folder, ", ".join(unused))
+    return split(
+        train,
+        part("test"),
+        f"{name} (tensorflow_datasets, {folder})",
+        rule="order" if Path(name).parts[0] in CONTENTS_SHA256 else "stratified",
+        validation=part("validation"),
+    )
 
 
-def _not_about_opencv(record: logging.LogRecord) -> bool:
-    return "OpenCV is not installed" not in str(record.msg)
-
-
-def _builder(folder: Path) -> Any:
-    logging.getLogger("absl").addFilter(_not_about_opencv)
-    import tensorflow_datasets as tfds
-
-    try:
-        described = json.loads((folder / "features.json").read_text(encoding="utf-8"))
-        features = described["featuresDict"]["features"]
-        is_classification = "image" in features and "classLabel" in features.get("label", {})
-        builder = tfds.builder_from_directory(folder) if is_classification else None
-    except Exception as error:  # of many kinds: whatever a damaged description raises
-        raise UserError(
-            f"{folder} cannot be read as a tensorflow_datasets set: {error}. Prepare it again"
-        ) from error
-    if builder is None:
+def _described(folder: Path) -> Described:
+    described = description.read(folder)
+    features = described.features
+    if "image" not in features.get("image", {}) or "classLabel" not in features.get("label", {}):
         raise UserError(
             f"{folder} is no image classification set: its features are {', '.join(features)}; "
             "needed are `image` and `label` (a class label)"
         )
-    return builder
+    return described
 
 
-def _decode(folder: Path, split_name: str) -> ImageSet:
-    builder = _builder(folder)
-    features = builder.info.features
-    images, labels = [], []
+def _shape(described: Described) -> tuple[int, ...]:
+    """Height, width and channels of the images; -1 where the description leaves them open.
+
+    Raises:
+      UserError: no such description, or pixels that are not uint8.
+    """
+    image = described.features["image"]["image"]
     try:
-        for record in _records(builder, split_name):
-            example = features.deserialize_example_np(record)
-            images.append(np.asarray(example["image"]))
-            labels.append(int(example["label"]))
-    except UserError:
-        raise
-    except Exception as error:  # of many kinds: whatever a damaged record raises
+        dtype = str(image.get("dtype", "uint8"))
+        shape = tuple(int(i) for i in image["shape"]["dimensions"])
+        if len(shape) != 3 or not (shape[2] == -1 or 1 <= shape[2] <= 4):
+            raise ValueError(f"images are {list(shape)}")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(
-            f"{folder}, split {split_name!r}: record {len(images)} cannot be read "
+            f"{described.folder}: the feature `image` is not described as [H, W, C] "
             f"({type(error).__name__}: {error}). Prepare the data set again"
         ) from error
-    expected = builder.info.splits[split_name].num_examples
+    if dtype != "uint8":
+        raise UserError(
+            f"{described.folder} holds {dtype[:20]} images; only uint8, 0 to 255, are read. "
+            "Prepare the data set with these"
+        )
+    return shape
+
+
+def _decode(described: Described, split_name: str) -> ImageSet:
+    folder, expected = described.folder, described.counts[split_name]
+    shape = _shape(described)
+    names = description.class_names(folder, "label", described.features["label"])
+    check_size(folder, f"the split {split_name!r}", expected * int(np.prod(np.abs(shape))))
+    images, labels, num_bytes, sizes = [], [], 0, set()
+    try:
+        for path in described.files[split_name]:
+            for record in records(path, described.file_format):
+                features = example(record)
+                images.append(_picture(_only(features, "image", "bytes_list"), shape))
+                labels.append(scalar(features, "label", len(names)))
+                sizes.add(images[-1].shape)
+                num_bytes += images[-1].nbytes
+                check_size(folder, f"the split {split_name!r}", num_bytes)
+    except UserError:
+        raise
+    except Exception as error:  # of many kinds: whatever a damaged record or picture raises
+        raise UserError(
+            f"{folder}, split {split_name!r}: record {len(labels)} cannot be read "
+            f"({type(error).__name__}: {error}). Prepare the data set again"
+        ) from error
     if len(images) != expected:
         raise UserError(
             f"{folder}, split {split_name!r}, should hold {expected} examples and holds "
             f"{len(images)}. Prepare the data set again"
         )
-    sizes = {image.shape for image in images}
     if len(sizes) > 1:
         some = ", ".join(str(list(size)) for size in sorted(sizes)[:3])
         raise UserError(
             f"{folder} holds images of {len(sizes)} sizes ({some}, …); the grid needs images of "
             "one size. Resize them when preparing the data set"
         )
-    return ImageSet(np.stack(images), np.array(labels, np.int32), tuple(features["label"].names))
+    return ImageSet(np.stack(images), np.array(labels, np.int32), names)
 
 
-def _records(builder: Any, split_name: str) -> Iterator[bytes]:
-    """The serialized examples of a split, in file order."""
-    for path in builder.info.splits[split_name].filepaths:
-        yield from records(Path(path), builder.info.file_format.value)
-
-
-def records(path: Path, file_format: str) -> Iterator[bytes]:
-    """The serialized examples of one file.
-
-    Args:
-      path: the file.
-      file_format: "array_record" or "tfrecord".
+def example(record: bytes) -> Any:
+    """The features of a record, by name, as `tf.train.Example` has them.
 
     Raises:
-      UserError: the file is missing or cut short, or of another format.
+      Exception: of protobuf's kinds, where the record is none.
     """
-    if not path.is_file():
-        raise UserError(f"{path} is missing. Prepare the data set again")
-    if file_format == "array_record":
-        from array_record.python.array_record_module import ArrayRecordReader
+    from tensorflow_datasets.proto import tf_example_pb2  # late: half a second
 
-        reader = ArrayRecordReader(str(path))
-        yield from reader.read_all()
-        reader.close()
-    elif file_format == "tfrecord":
-        yield from _tfrecords(path)
-    else:
-        raise UserError(
-            f"{path} is in the format {file_format!r}; prepare the data set with "
-            'file_format="array_record"'
-        )
+    return tf_example_pb2.Example.FromString(record).features.feature
 
 
-def _tfrecords(path: Path) -> Iterator[bytes]:
-    """The records of a TFRecord file: length (uint64), CRC of it, data, CRC of it."""
-    left = path.stat().st_size
-    with path.open("rb") as file:
-        while left:
-            header = file.read(12)
-            length = struct.unpack("<Q", header[:8])[0] if len(header) == 12 else left
-            left -= length + 16
-            if left < 0:
-                raise UserError(f"{path} is cut short. Prepare the data set again")
-            yield file.read(length)
-            file.read(4)
+def _only(features: Any, name: str, kind: str) -> Any:
+    """The one value of a feature of an example.
+
+    Raises:
+      ValueError: it has none, several, or of another kind.
+    """
+    values = getattr(features[name], kind).value if name in features else ()
+    if len(values) != 1:
+        raise ValueError(f"it has {len(values)} values of `{name}`, not 1")
+    return values[0]
+
+
+def scalar(features: Any, name: str, num_classes: int) -> int:
+    """The class label of an example.
+
+    Raises:
+      ValueError: it has none, or no class has it.
+    """
+    label = _only(features, name, "int64_list")
+    if not 0 <= label < num_classes:
+        raise ValueError(f"its label is {label}, which none of the {num_classes} classes has")
+    return label
+
+
+def _picture(encoded: bytes, shape: tuple[int, ...]) -> np.ndarray:
+    """The pixels of a PNG or JPEG file, uint8 [H, W, C]; its size is looked at before they are.
+
+    Raises:
+      UserError: it is too large.
+      Exception: of Pillow's many kinds, where it is damaged; a PNG's checksums are verified.
+    """
+    with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as image:
+        size = (image.height, image.width)
+        check_picture_size(*size, "the data set")
+        if any(wanted not in (-1, side) for wanted, side in zip(shape, size, strict=False)):
+            raise ValueError(
+                f"its image is {size[0]}×{size[1]}, described as {shape[0]}×{shape[1]}"
+            )
+        if image.format == "PNG":
+            image.verify()  # after which it has to be opened anew
+    with Image.open(io.BytesIO(encoded), formats=("PNG", "JPEG")) as image:
+        plain = {"1": "L", "P": "RGB"}.get(image.mode, image.mode)
+        if plain not in ("L", "RGB", "RGBA"):
+            raise ValueError(f"its image is of the kind {image.mode}, not 8 bits grey or colour")
+        pixels = np.asarray(image if plain == image.mode else image.convert(plain))
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.shape[2] == 1 and shape[2] > 1:
+        pixels = np.repeat(pixels, shape[2], axis=2)  # grey as colour, as TensorFlow has it
+    if shape[2] not in (-1, pixels.shape[2]):
+        raise ValueError(f"its image has {pixels.shape[2]} channels, described as {shape[2]}")
+    return pixels

@@ -4,7 +4,6 @@ tensorflow_datasets cannot describe an Audio feature without TensorFlow. Its rec
 examples, though: samples as integers, a file name that names the speaker and the take, a label.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,11 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from multimodal_vit import audio
-from multimodal_vit.data import prepared
+from multimodal_vit.arrays import check_size
+from multimodal_vit.data import description, prepared
+from multimodal_vit.data.description import Described
 from multimodal_vit.data.recordings import Recordings, RecordingSplits, split_recordings
+from multimodal_vit.data.records import records
 from multimodal_vit.errors import UserError
 
-FILE_NAME = re.compile(r"(\d)_([^_]+)_(\d+)\.wav")  # digit, speaker, take
+FILE_NAME = re.compile(r"([0-9])_([^_]+)_([0-9]{1,9})\.wav")  # digit, speaker, take
+MIN_HERTZ, MAX_HERTZ = 4_000, 192_000  # of speech that can be understood; of any recorder
 DIGITS = tuple(str(i) for i in range(10))
 
 
@@ -26,37 +29,27 @@ def load(name: str, directory: Path, test_speakers: Sequence[str]) -> RecordingS
     Raises:
       UserError: nothing there, another kind of set, damaged records, or no such speaker.
     """
-    folder = prepared.find(name, directory)
+    folder = description.find(name, directory)
     if folder is None:
         raise UserError(
-            f"no recordings {name!r} in {directory}: "
-            f"{directory / name / '<version>' / 'features.json'} does not exist. Prepare them with "
+            f"no recordings {name!r}: {description.absent(name, directory)}. Prepare them with "
             "tensorflow_datasets (which needs TensorFlow for this set), or name another folder "
             "with --config.data.directory=… or TFDS_DATA_DIR"
         )
-    sample_rate, file_format, count = _describe(folder)
-    import tensorflow_datasets as tfds  # late: it is slow to import
-
-    features = tfds.features.FeaturesDict(
-        {
-            "audio": tfds.features.Tensor(shape=(None,), dtype=np.int64),
-            "audio/filename": tfds.features.Text(),
-            "label": tfds.features.ClassLabel(num_classes=len(DIGITS)),
-        }
-    )
+    described, sample_rate = _describe(folder)
+    count = described.counts["train"]
+    check_size(folder, "recordings", 2 * count * round(audio.SECONDS * sample_rate))
     waves, labels, speakers, takes = [], [], [], []
     try:
-        for path in sorted(folder.glob(f"*-train.{file_format}-*")):
-            for record in prepared.records(path, file_format):
-                example = features.deserialize_example_np(record)
-                match = FILE_NAME.fullmatch(example["audio/filename"].decode())
-                if match is None:
-                    raise ValueError(f"the name {example['audio/filename']!r} is of another form")
-                wave = np.clip(example["audio"], -(2**15), 2**15 - 1).astype(np.int16)
+        for path in described.files["train"]:
+            for record in records(path, described.file_format):
+                wave, label, speaker, take = _recording(record)
                 waves.append(audio.fit(wave, sample_rate))
-                labels.append(int(example["label"]))
-                speakers.append(match[2])
-                takes.append(int(match[3]))
+                labels.append(label)
+                speakers.append(speaker)
+                takes.append(take)
+                if len(labels) > count:
+                    break
     except UserError:
         raise
     except Exception as error:  # of many kinds: whatever a damaged record raises
@@ -81,25 +74,47 @@ def load(name: str, directory: Path, test_speakers: Sequence[str]) -> RecordingS
     return split_recordings(recordings, np.array(takes), DIGITS, test_speakers, origin)
 
 
-def _describe(folder: Path) -> tuple[int, str, int]:
-    """The sample rate, the file format and the number of recordings."""
-    try:
-        features = json.loads((folder / "features.json").read_text(encoding="utf-8"))
-        features = features["featuresDict"]["features"]
-        info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
-        (train,) = (part for part in info["splits"] if part["name"] == "train")
-        count = sum(int(length) for length in train["shardLengths"])
-        file_format = info["fileFormat"]
-        sample_rate = int(features["audio"]["audio"]["sampleRate"])
-        known = {"audio", "audio/filename", "label"} <= features.keys()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{folder} is no prepared set of spoken words ({type(error).__name__}: {error}); it "
-            "needs the features `audio`, `audio/filename` and `label`"
-        ) from error
-    if not known:
+def _recording(record: bytes) -> tuple[np.ndarray, int, str, int]:
+    """Its samples int16 [S], its label, its speaker and the number of the take.
+
+    Raises:
+      ValueError: an example that is no such recording.
+    """
+    features = prepared.example(record)
+    (name,) = features["audio/filename"].bytes_list.value
+    label = prepared.scalar(features, "label", len(DIGITS))
+    match = FILE_NAME.fullmatch(name.decode())
+    if match is None or match[1] != DIGITS[label]:
+        raise ValueError(f"the name {name[:80]!r} is of another form, or not of the digit {label}")
+    wave = np.array(features["audio"].int64_list.value, np.int64)
+    if not len(wave):
+        raise ValueError("it has no samples")
+    if wave.min() < -(2**15) or wave.max() >= 2**15:
+        raise ValueError(f"its samples run from {wave.min()} to {wave.max()}, beyond 16 bits")
+    return wave.astype(np.int16), label, match[2], int(match[3])
+
+
+def _describe(folder: Path) -> tuple[Described, int]:
+    """What the folder says of itself, and the sample rate."""
+    described = description.read(folder)
+    features = described.features
+    if not {"audio", "audio/filename", "label"} <= features.keys():
         raise UserError(
             f"{folder} is no prepared set of spoken words: its features are {', '.join(features)}; "
             "needed are `audio`, `audio/filename` and `label`"
         )
-    return sample_rate, file_format, count
+    try:
+        sample_rate = int(features["audio"]["audio"]["sampleRate"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{folder} is no prepared set of spoken words ({type(error).__name__}: {error}); its "
+            "feature `audio` must name the sample rate"
+        ) from error
+    if not MIN_HERTZ <= sample_rate <= MAX_HERTZ:
+        raise UserError(
+            f"{folder} has {sample_rate:,} samples a second; {MIN_HERTZ:,} to {MAX_HERTZ:,} are "
+            "read. Prepare the data set again"
+        )
+    if "train" not in described.files:
+        raise UserError(f"{folder} has no `train` split; it has: {', '.join(described.files)}")
+    return described, sample_rate

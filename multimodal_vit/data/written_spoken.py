@@ -12,8 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from multimodal_vit import audio
-from multimodal_vit.data.image_set import ImageSet, Splits, split
+from multimodal_vit.arrays import read_npy
+from multimodal_vit.data.image_set import ImageSet, Splits
 from multimodal_vit.data.recordings import Recordings, RecordingSplits, checked
+from multimodal_vit.data.splitting import split
+from multimodal_vit.data.values import as_labels, as_pixels
 from multimodal_vit.errors import UserError
 
 FILES = {
@@ -41,11 +44,10 @@ def load(name: str, directory: Path, cache: Path | None = None) -> Splits:
                 f"{folder / FILES['images', part]} holds {len(images)} images for {len(labels)} "
                 "labels. Fetch it again"
             )
-        if images.dtype != np.uint8:
-            top = 255 if images.max(initial=0) > 1 else 1  # 0 to 255, or 0 to 1
-            images = np.round(images * (255 / top)).clip(0, 255).astype(np.uint8)
+        images = as_pixels(images, folder / FILES["images", part])
         parts.append(ImageSet(images.reshape(-1, 28, 28, 1), labels, DIGITS))
-    return split(*parts, origin=f"{name} (.npy files in {folder})")
+    # The order is MNIST's, which is mixed.
+    return split(*parts, origin=f"{name} (.npy files in {folder})", rule="order")
 
 
 def recordings(name: str, directory: Path, test_speakers: Sequence[str]) -> RecordingSplits:
@@ -89,12 +91,11 @@ def _different(folder: Path, part: str) -> Recordings:
 
 
 def _labels(folder: Path, part: str) -> np.ndarray:
-    labels = _array(folder, "labels", part, None)
-    if labels.size == 0 or labels.min() < 0 or labels.max() >= len(DIGITS):
-        raise UserError(
-            f"{folder / FILES['labels', part]} does not hold digits: labels must be 0 to 9"
-        )
-    return labels.astype(np.int32)
+    path = folder / FILES["labels", part]
+    labels = as_labels(_array(folder, "labels", part, None), path)
+    if labels.size == 0 or labels.max() >= len(DIGITS):
+        raise UserError(f"{path} does not hold digits: labels must be 0 to 9")
+    return labels
 
 
 def _array(folder: Path, kind: str, part: str, width: int | None) -> np.ndarray:
@@ -107,11 +108,9 @@ def _array(folder: Path, kind: str, part: str, width: int | None) -> np.ndarray:
             "--config.data.directory=… or TFDS_DATA_DIR"
         )
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(
-            f"{path} cannot be read as a .npy file ({error}). Fetch it again"
-        ) from error
+        array = read_npy(path)
+    except UserError as error:
+        raise UserError(f"{error}. Fetch it again") from error
     if width is None and array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.shape[1:] != (() if width is None else (width,)) or array.dtype.kind not in "iufb":

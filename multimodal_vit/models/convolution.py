@@ -19,6 +19,8 @@ import jax
 import jax.numpy as jnp
 from flax.typing import Dtype
 
+from multimodal_vit.parameters import declare
+
 
 def convolve_as_matmul(x: jax.Array, kernel: jax.Array, stride: int, padding: str) -> jax.Array:
     """The convolution of `jax.lax.conv_general_dilated`, as slices and one matrix product.
@@ -121,7 +123,8 @@ class Conv(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Maps [B, H, W, C] to [B, H', W', F]."""
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        init = declare(nn.initializers.lecun_normal(), matrix=((0, 1, 2), (3,)), decay=True)
+        kernel = self.param("kernel", init, shape)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         as_matmul = jax.default_backend() == "cpu" if self.as_matmul is None else self.as_matmul
         convolve = convolve_as_matmul if as_matmul else convolve_lax

@@ -1,5 +1,6 @@
 """The pre-norm Transformer encoder (Vaswani et al. 2017, Dosovitskiy et al. 2020)."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -7,8 +8,23 @@ import jax
 import jax.numpy as jnp
 from flax.typing import Dtype
 from jax.extend.backend import get_backend
+from ml_collections import ConfigDict
 
 from multimodal_vit.models.dropout import Dropout
+from multimodal_vit.parameters import declare
+from multimodal_vit.sampler import Task
+
+# What flax initialises its layers with; they stand here to say how the tensor layout cuts them.
+KERNEL, BIAS = nn.initializers.lecun_normal(), nn.initializers.zeros
+# The shared fields that a fusion with encoders acts by.
+TRUNK = (
+    "model.num_encoder_layers",
+    "model.num_heads",
+    "model.mlp_dim",
+    "model.dropout_rate",
+    "model.attention",
+    "model.remat",
+)
 
 # How attention is computed: as suits backend and dtype, or one of "products", in [B, heads, T, d]
 # order, fastest on the CPU, and the only way that gives the weights; "xla" and "cudnn", those of
@@ -62,7 +78,10 @@ class SelfAttention(nn.Module):
         if D % self.num_heads:
             raise ValueError(f"{self.num_heads} heads do not divide {D} dimensions")
         head_dim = D // self.num_heads
-        qkv = nn.DenseGeneral((3, self.num_heads, head_dim), dtype=self.dtype, name="qkv")(x)
+        qkv = nn.DenseGeneral(
+            (3, self.num_heads, head_dim), dtype=self.dtype, name="qkv",
+            kernel_init=declare(KERNEL, cut=-2), bias_init=declare(BIAS, cut=-2),
+        )(x)  # fmt: skip
         implementation = self.implementation
         if implementation == "auto":
             implementation = _best_attention(self.dtype, head_dim)
@@ -75,7 +94,8 @@ class SelfAttention(nn.Module):
             scores = query @ key.swapaxes(-1, -2) / jnp.sqrt(head_dim).astype(self.dtype)
             weights = jax.nn.softmax(scores.astype(jnp.float32)).astype(self.dtype)
             y = (weights @ value).transpose(0, 2, 1, 3)  # (B, T, heads, d)
-        y = nn.Dense(D, dtype=self.dtype, name="out")(y.reshape(B, T, D))
+        out = nn.Dense(D, dtype=self.dtype, name="out", kernel_init=declare(KERNEL, cut=-2))
+        y = out(y.reshape(B, T, D))
         return y, weights if return_weights else None
 
 
@@ -99,8 +119,15 @@ class EncoderBlock(nn.Module):
         y, weights = attention(y, return_weights)
         x = x + dropout(y)
         y = nn.LayerNorm(dtype=self.dtype, name="mlp_norm")(x)
-        y = nn.gelu(nn.Dense(self.mlp_dim, dtype=self.dtype, name="mlp_in")(y))
-        y = nn.Dense(x.shape[-1], dtype=self.dtype, name="mlp_out")(dropout(y))
+        y = nn.gelu(
+            nn.Dense(
+                self.mlp_dim, dtype=self.dtype, name="mlp_in",
+                kernel_init=declare(KERNEL, cut=-1), bias_init=declare(BIAS, cut=-1),
+            )(y)
+        )  # fmt: skip
+        y = nn.Dense(
+            x.shape[-1], dtype=self.dtype, name="mlp_out", kernel_init=declare(KERNEL, cut=-2)
+        )(dropout(y))
         return x + dropout(y), weights
 
 
@@ -123,6 +150,28 @@ class Encoder(nn.Module):
     attention: str = "auto"
     remat: bool = False
 
+    @classmethod
+    def build(cls, model: ConfigDict, **changes: Any) -> "Encoder":
+        """The encoder that `config.model` describes, with some attributes changed."""
+        own = {
+            "num_layers": model.num_encoder_layers,
+            "num_heads": model.num_heads,
+            "mlp_dim": model.mlp_dim,
+            "dropout_rate": model.dropout_rate,
+            "dtype": jnp.dtype(model.dtype),
+            "attention": model.attention,
+            "remat": model.remat,
+        }
+        return cls(**own | changes)
+
+    def describe(self) -> dict[str, str]:
+        """Its size, for the report."""
+        return {
+            "layers": str(self.num_layers),
+            "MLP": str(self.mlp_dim),
+            "heads": str(self.num_heads),
+        }
+
     @nn.compact
     def __call__(
         self, x: jax.Array, *, train: bool = False, return_weights: bool = False
@@ -141,3 +190,27 @@ class Encoder(nn.Module):
             if return_weights:
                 intermediates.setdefault("attention_weights", []).append(weights)
         return nn.LayerNorm(dtype=self.dtype, name="norm")(x), intermediates
+
+
+def encoder_problems(config: ConfigDict, task: Task | None = None) -> Iterator[str]:
+    """What is wrong with the shared fields of an encoder, `TRUNK`; see `Part.problems`."""
+    model = config.model
+    dim, heads = model.embedding_dim, model.num_heads
+    if task is not None:
+        if model.attention == "cudnn" and not has_cudnn():
+            yield (
+                "model.attention='cudnn' needs an NVIDIA GPU and jax[cuda]; take 'auto', which "
+                "uses it where it serves"
+            )
+        return
+    if dim % heads:
+        fitting = [str(h) for h in range(1, min(dim, 32) + 1) if dim % h == 0]
+        yield (
+            f"model.num_heads={heads} does not divide model.embedding_dim={dim}; "
+            f"these do: {', '.join(fitting)}"
+        )
+    if model.attention == "cudnn" and not fits_cudnn(model.dtype, dim // heads):
+        yield (
+            "model.attention='cudnn' needs model.dtype='bfloat16' and heads of a multiple of 8 "
+            f"dimensions, at most 128; here they are {model.dtype!r} and {dim // heads}"
+        )

@@ -13,7 +13,7 @@ from scipy import special, stats
 
 from multimodal_vit import distributed
 from multimodal_vit.models import MultimodalViT, example_inputs
-from multimodal_vit.objective import match_logit
+from multimodal_vit.objectives import match_logit
 from multimodal_vit.probes.maps import (
     AttentionMaps,
     attention_maps,

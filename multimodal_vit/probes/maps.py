@@ -14,19 +14,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from multimodal_vit.models import ImageEmbedding, MultimodalViT
-from multimodal_vit.objective import match_logit
+from multimodal_vit.models import MultimodalViT
+from multimodal_vit.objectives import match_logit
 from multimodal_vit.sampler import Task
 
 
 def patch_grid(model: MultimodalViT, task: Task) -> tuple[int, int] | None:
     """Rows and columns of the image tokens, which stand row by row; None where there are none."""
     embedding = model.embeddings.get("patches")
-    if not isinstance(embedding, ImageEmbedding):
-        return None
-    stem, patch_size = embedding.stem, embedding.patches.patch_size
-    height, width = (stem.output_side(side, stem.num_layers) for side in task.canvas_shape[:2])
-    return height // patch_size, width // patch_size
+    return None if embedding is None else embedding.token_grid(task)
 
 
 def quadrant_overlap(patches: tuple[int, int], grid: tuple[int, int]) -> np.ndarray:

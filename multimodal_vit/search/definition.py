@@ -3,6 +3,7 @@
 A search is a file in `configs/` whose `get_config` returns what `search` returns.
 """
 
+import contextlib
 import dataclasses
 import math
 import re
@@ -13,9 +14,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from multimodal_vit import component_files
 from multimodal_vit import config as configuration
+from multimodal_vit.config.fields import option_slots
 from multimodal_vit.errors import DamagedError, UserError, hint
-from multimodal_vit.files import read_json, write_json
+from multimodal_vit.files import UNFINISHED, check_writable, read_json, write_json
 from multimodal_vit.workdir import FOLDER_NAME
 
 SAVED = "search.json"
@@ -167,12 +170,22 @@ def _field_problems(
             yield f"{field}: {value!r} stands more than once among the values"
             return
         try:
-            found = configuration.problems(condition.setting({field: value}))
+            setting = _with_its_choice(condition, field, value)
+            found = configuration.problems(setting)
             for line in found:
                 if line not in broken and not any(other in line for other in others):
                     yield line
         except UserError as error:
             yield str(error)
+
+
+def _with_its_choice(condition: Condition, field: str, value: Any) -> ConfigDict:
+    """The experiment with one field set; an option with the component of the grid that has it."""
+    slots = [s for s in option_slots() if field.startswith(s.options_field + ".")]
+    for choice in condition.space.get(slots[0].field, ()) if slots else ():
+        with contextlib.suppress(UserError):
+            return condition.setting({slots[0].field: choice, field: value})
+    return condition.setting({field: value})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -209,11 +222,12 @@ class SearchDir:
           UserError: not a folder, one with other things in it, or another search's.
         """
         path = self.path / SAVED
+        check_writable(self.path, f"--workdir={self.path}")
         if not path.is_file():
             if self.path.exists() and not self.path.is_dir():
                 raise UserError(f"--workdir={self.path} is a file; name a folder")
-            if self.path.exists() and any(
-                entry.name.removesuffix(".tmp") not in (SAVED, ".lock")
+            if self.path.exists() and not all(
+                entry.name in (".lock", component_files.FOLDER) or entry.name.endswith(UNFINISHED)
                 for entry in self.path.iterdir()
             ):
                 raise UserError(
@@ -247,6 +261,8 @@ class SearchDir:
         mark = self._saved()[1] if path.is_file() else secrets.token_hex(4)
         plain = configuration.changed(config, {"storage": ""})  # its URL may hold a password
         content = configuration.to_json(plain) | {"mark": mark}
+        for condition in conditions_of(config):
+            component_files.keep(condition.experiment.components, self.path)
         if not path.is_file() or read_json(path) != content:
             write_json(path, content)
         return mark
@@ -255,7 +271,11 @@ class SearchDir:
         path = self.path / SAVED
         try:
             content = read_json(path)
-            return ConfigDict(content["config"]), content["mark"]
+            saved = ConfigDict(content["config"])
+            for condition in saved.conditions.values():
+                own = condition.experiment.to_dict()
+                condition.experiment = configuration.from_json(own, path)
+            return saved, content["mark"]
         except (OSError, DamagedError, KeyError, TypeError) as error:
             raise UserError(
                 f"{path} cannot be read as a saved search ({error}); restore it from a copy, or "

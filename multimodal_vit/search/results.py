@@ -7,9 +7,11 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from multimodal_vit import config as configuration
+from multimodal_vit.component_files import FOLDER, identity
 from multimodal_vit.search.definition import Condition
 from multimodal_vit.search.worker import Search, status
 
+_ABSENT = object()
 STATUSES = ("done", "pruned", "failed", "skipped", "running")
 
 
@@ -80,12 +82,14 @@ def winner_source(found: dict[str, Any], condition: Condition) -> str | None:
         return None
     name = f"{found['name']}_{condition.name}_winner"
     config = configuration.changed(condition.setting(winner["setting"]), {"name": name})
+    files = tuple(f"{FOLDER}/{name}" for name, _ in filter(None, map(identity, config.components)))
     start = configuration.fields(configuration.thesis())
-    lines = [
-        f"    config.{field} = {value!r}"
+    changes = {
+        field: value
         for field, value in configuration.fields(config).items()
-        if value != start[field]
-    ]
+        if value != start.get(field, _ABSENT)
+    } | ({"components": files} if files else {})
+    lines = [f"            {field!r}: {value!r}," for field, value in changes.items()]
     spread = winner["match_accuracy_std"]
     accuracy = f"{winner['match_accuracy_mean']:.2%}"
     accuracy += "" if spread is None else f" ± {spread:.2%}"
@@ -109,13 +113,16 @@ def winner_source(found: dict[str, Any], condition: Condition) -> str | None:
             "",
             "from ml_collections import ConfigDict",
             "",
-            "from multimodal_vit.config import thesis",
+            "from multimodal_vit.config import changed, thesis",
             "",
             "",
             "def get_config() -> ConfigDict:",
-            "    config = thesis()",
+            "    return changed(",
+            "        thesis(),",
+            "        {",
             *lines,
-            "    return config",
+            "        },",
+            "    )",
             "",
         ]
     )

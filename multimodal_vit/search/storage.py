@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import filelock
 import optuna
 import sqlalchemy
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
@@ -21,10 +20,12 @@ from optuna.storages.journal import JournalFileBackend
 from sqlalchemy import exc
 
 from multimodal_vit.errors import UserError
+from multimodal_vit.locking import Lock
 from multimodal_vit.workdir import Workdir
 
 ERRORS = (exc.SQLAlchemyError, optuna.exceptions.StorageInternalError)  # what a database raises
 SECONDS_BETWEEN_TRIES = 0.05
+SECONDS_TO_WAIT = 600.0  # for a lock that is held for moments, and for a server to answer
 SECONDS_BEFORE_KEEPALIVE = 60  # after which a server asks whether a silent host is still there
 
 
@@ -37,11 +38,11 @@ class JournalLock:
 
     def __init__(self, journal: Path) -> None:
         self._journal = journal
-        self._lock = filelock.FileLock(f"{journal}.lock")
+        self._lock = Lock(journal.with_name(f"{journal.name}.lock"))
 
     def acquire(self) -> bool:
         """Waits for the lock, then cuts off a last line that a killed writer left incomplete."""
-        self._lock.acquire(poll_interval=0.01)
+        self._lock.wait(SECONDS_TO_WAIT)
         if self._journal.exists():
             with self._journal.open("rb+") as file:
                 _cut_incomplete_line(file.fileno())
@@ -181,12 +182,23 @@ class Locks:
 
     @contextlib.contextmanager
     def mutex(self, folder: Path, name: str) -> Iterator[None]:
-        """Holds a lock, waiting for it."""
+        """Holds a lock, waiting for it.
+
+        Raises:
+          UserError: another worker has held it for `SECONDS_TO_WAIT`; it is held for moments.
+        """
+        until = time.monotonic() + SECONDS_TO_WAIT
         while True:
             with self.held(folder, name) as free:
                 if free:
                     yield
                     return
+            if time.monotonic() > until:
+                raise UserError(
+                    f"{folder} was locked for {SECONDS_TO_WAIT:.0f} s by "
+                    f"{Workdir(folder).lock.holder()}; end that process, then start the same "
+                    "command again"
+                )
             time.sleep(SECONDS_BETWEEN_TRIES)
 
     def close(self) -> None:

@@ -3,6 +3,7 @@
 A study is a file in `configs/` whose `get_config` returns what `study` returns.
 """
 
+import contextlib
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
 from multimodal_vit.errors import DamagedError, UserError
-from multimodal_vit.files import read_json
+from multimodal_vit.files import check_writable, read_json
 from multimodal_vit.suites import ALL
 from multimodal_vit.workdir import FOLDER_NAME, Workdir
 
@@ -131,14 +132,14 @@ def check_folder(config: ConfigDict, folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--workdir={folder} is a file; name a folder")
+    check_writable(folder, f"--workdir={folder}")
     for name, what in (("config.json", "a single run"), ("search.json", "a search")):
         if (folder / name).exists():
             raise UserError(f"--workdir={folder} holds {what}; name a new folder for the study")
     path = folder / SUMMARY
-    try:
-        known = read_json(path).get("name") if path.exists() else config.name
-    except DamagedError as error:
-        raise UserError(f"{error}. Remove it: the study writes it anew from its runs") from error
+    known = config.name
+    with contextlib.suppress(DamagedError):  # it is set aside when it is written anew
+        known = read_json(path).get("name") if path.exists() else known
     if known != config.name:
         raise UserError(
             f"--workdir={folder} holds the study {known!r}, this one is {config.name!r}; name a "

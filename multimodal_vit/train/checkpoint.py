@@ -7,6 +7,7 @@ goes by a rename before it is deleted, so that a process killed in between leave
 import functools
 import json
 import logging
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
 from multimodal_vit import distributed
-from multimodal_vit.errors import DamagedError, UserError
-from multimodal_vit.files import file_checksum, read_json, set_aside, write_json
+from multimodal_vit.errors import DamagedError, UserError, way_out
+from multimodal_vit.files import check_writable, file_checksum, read_json, set_aside, write_json
 
 CHECKSUMS = "checksums.json"
 FORMAT_VERSION = 2  # of 1, that of the checkpoints without checksums
 NUM_LATEST = 2  # kept: should one be damaged, there is another
 BYTES_BESIDE = 1 << 18  # that a checkpoint takes beside its arrays
+PROGRESS = "progress/metadata"  # the file, in a checkpoint, of what the loop keeps beside the state
+_STEP = re.compile("0|[1-9][0-9]*")
 DELETED = "deleted"  # where checkpoints wait for their deletion
 
 
@@ -77,7 +80,7 @@ class Checkpoints:
             if not self.directory.is_dir():
                 return []
             names = (path.name for path in self.directory.iterdir())
-            return sorted(int(name) for name in names if name.isdecimal())
+            return sorted(int(name) for name in names if _STEP.fullmatch(name))
 
         return distributed.from_main(there)
 
@@ -122,6 +125,7 @@ class Checkpoints:
 
     def _check_room(self, size: int) -> None:
         """Looks before orbax begins to write: where the disk fills meanwhile it says much."""
+        check_writable(self.directory, f"{self.directory}, where the next checkpoint goes,")
         free = shutil.disk_usage(self.directory).free
         if free < size + BYTES_BESIDE:
             raise UserError(
@@ -136,7 +140,8 @@ class Checkpoints:
             files = sorted(path for path in folder.rglob("*") if path.is_file())
             files.remove(folder / "_CHECKPOINT_METADATA")  # changes once more
             sums = {path.relative_to(folder).as_posix(): file_checksum(path) for path in files}
-            write_json(folder / CHECKSUMS, {"format_version": FORMAT_VERSION, "files": sums})
+            content = {"format_version": FORMAT_VERSION, "step": self._saving, "files": sums}
+            write_json(folder / CHECKSUMS, content)
 
     def wait(self) -> None:
         """Waits until what `save` began is written.
@@ -153,10 +158,11 @@ class Checkpoints:
 
     def _unwritable(self, error: Exception) -> UserError:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = getattr(error, "strerror", None) or reason.rpartition(": ")[2]
         return UserError(
             f"the checkpoint of step {self._saving} could not be written to {self.directory}: "
-            f"{reason.rpartition(': ')[2]}. What was saved before stays; make room and start the "
-            "same command again"
+            f"{reason}. What was saved before stays; {way_out(error)}, and "
+            "start the same command again"
         )
 
     def version(self, step: int) -> int:
@@ -169,13 +175,15 @@ class Checkpoints:
         return distributed.from_main(lambda: self._version(step))
 
     def _version(self, step: int) -> int:
-        path = self.directory / str(step) / CHECKSUMS
-        if not path.exists():
+        folder = self.directory / str(step)
+        if not (folder / CHECKSUMS).exists():
+            if "config" in _read(folder / PROGRESS):
+                raise DamagedError(f"the checkpoint {folder} is damaged: {CHECKSUMS} is missing")
             return 1
-        version = read_json(path).get("format_version")
+        version = read_json(folder / CHECKSUMS).get("format_version")
         if version != FORMAT_VERSION:
             raise UserError(
-                f"the checkpoint {path.parent} has format version {version}; this program reads 1 "
+                f"the checkpoint {folder} has format version {version}; this program reads 1 "
                 f"to {FORMAT_VERSION}. Use the version of the program that wrote it"
             )
         return version
@@ -184,17 +192,23 @@ class Checkpoints:
         """Compares a checkpoint's files with its checksums; one of version 1 has none.
 
         Raises:
-          DamagedError: a file is missing or changed; the message names it.
+          DamagedError: a file is missing or changed, which the message names; or it is of another
+            step.
           UserError: a version that this program cannot read.
         """
         distributed.from_main(lambda: self._verify(step))
 
-    def _verify(self, step: int) -> None:
+    def _verify(self, step: int, only: str = "") -> None:
         folder = self.directory / str(step)
         if self._version(step) == 1:
             return
-        for name, checksum in read_json(folder / CHECKSUMS)["files"].items():
+        content = read_json(folder / CHECKSUMS)
+        if content.get("step", step) != step:
+            raise DamagedError(f"the checkpoint {folder} is of step {content['step']}")
+        for name, checksum in content["files"].items():
             path = folder / name
+            if only and name != only:
+                continue
             if not path.is_file():
                 raise DamagedError(f"the checkpoint {folder} is damaged: {name} is missing")
             if file_checksum(path) != checksum:
@@ -230,17 +244,18 @@ class Checkpoints:
         return found.state, found.progress
 
     def progress(self, step: int) -> dict[str, Any]:
-        """The dict that was saved with a checkpoint.
+        """The dict that was saved with a checkpoint, whose other files are not looked at.
 
         Raises:
-          DamagedError: the checkpoint is damaged.
+          DamagedError: it is damaged.
+          UserError: a version that this program cannot read.
         """
-        self.verify(step)
-        path = self.directory / str(step) / "progress" / "metadata"
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise DamagedError(f"{path} cannot be read: {error}") from error
+
+        def read() -> dict[str, Any]:
+            self._verify(step, only=PROGRESS)
+            return _read(self.directory / str(step) / PROGRESS)
+
+        return distributed.from_main(read)
 
     def set_aside(self, step: int, folder: Path) -> Path:
         """Moves a damaged checkpoint away; returns where it lies now.
@@ -273,3 +288,14 @@ class Checkpoints:
 
 def _loss(metrics: dict[str, float]) -> float:
     return metrics["loss"]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A checkpoint's dict, as orbax wrote it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise DamagedError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise DamagedError(f"{path} cannot be read: it holds no JSON object")
+    return content

@@ -16,14 +16,18 @@ from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
 from multimodal_vit import distributed, sampler
+from multimodal_vit.components import get
 from multimodal_vit.data import ImageSet, Splits, load_local, load_splits
 from multimodal_vit.errors import UserError
-from multimodal_vit.layout import LAYOUTS, Layout, make_mesh
-from multimodal_vit.models import MultimodalViT, build_model
+from multimodal_vit.layout import Layout, make_mesh
+from multimodal_vit.models import MultimodalViT, build_model, example_inputs
+from multimodal_vit.objectives import Objective
+from multimodal_vit.parameters import Declaration, declarations
 from multimodal_vit.predict import Predict, Predictions
 from multimodal_vit.sampler import Speech, Task, named_key
 from multimodal_vit.suites import AS_TRAINED, Pool, Suite
 from multimodal_vit.train import step as step_lib
+from multimodal_vit.train.optimizers import make_optimizer
 from multimodal_vit.train.step import Epoch, TrainData, TrainState
 
 
@@ -37,7 +41,9 @@ class Experiment:
       task: the task on that data set.
       mesh: the devices; see `layout.make_mesh`.
       model: the Flax module.
+      objective: what it is trained for.
       optimizer: the optax transformation.
+      declared: what is known of each parameter, by its path.
     """
 
     config: ConfigDict
@@ -45,7 +51,9 @@ class Experiment:
     task: Task
     mesh: Mesh
     model: MultimodalViT
+    objective: Objective
     optimizer: optax.GradientTransformation
+    declared: Mapping[str, Declaration]
 
     @classmethod
     def create(
@@ -66,6 +74,7 @@ class Experiment:
         Raises:
           UserError: whatever is wrong with the configuration or the data.
         """
+        config = configuration.settled(config)
         configuration.check(config)
         if splits is None:
             splits = load_splits(*configuration.data_arguments(config))
@@ -80,9 +89,15 @@ class Experiment:
         configuration.check_with_data(config, task, len(devices))
         mesh = make_mesh(devices, config.train.model_devices)
         model = build_model(config.model, task)
+        chosen = get("train.objective", config.train.objective).target
+        objective = chosen.build(model, task, config.train.objective_options)
+        inputs = example_inputs(task)
+        declared = declarations(
+            lambda key: step_lib.init_variables(objective, inputs, key), jax.random.key(0)
+        )
         total_steps = _total_steps(config, len(splits.train))
-        optimizer = step_lib.make_optimizer(config.train, total_steps)
-        return cls(config, splits, task, mesh, model, optimizer)
+        optimizer = make_optimizer(config.train, total_steps, declared)
+        return cls(config, splits, task, mesh, model, objective, optimizer, declared)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -107,14 +122,15 @@ class Experiment:
     @property
     def layout(self) -> Layout:
         """How the training state and the batches lie on the mesh."""
-        return LAYOUTS[self.config.train.layout]
+        chosen = get("train.layout", self.config.train.layout).target
+        return dataclasses.replace(chosen, declared=self.declared)
 
     @property
     def _key(self) -> jax.Array:
         return jax.random.key(self.config.seed)
 
     def _init(self, key: jax.Array) -> TrainState:
-        return step_lib.init_state(self.model, self.optimizer, self.task, key)
+        return step_lib.init_state(self.objective, self.optimizer, self.task, key)
 
     def on_mesh(self, tree: Any) -> Any:
         """A copy of a tree of arrays on every device of the mesh."""
@@ -154,7 +170,13 @@ class Experiment:
 
     def zero_sums(self) -> dict[str, jax.Array]:
         """The metric sums of no steps, on the mesh."""
-        return self.on_mesh(step_lib.zero_sums(self.model, self.task))
+        return self.on_mesh(step_lib.zero_sums(self.metric_names))
+
+    @functools.cached_property
+    def metric_names(self) -> tuple[str, ...]:
+        """The metrics that are summed over the pairs of each step."""
+        variables = self.abstract_state().variables
+        return step_lib.metric_names(self.objective, example_inputs(self.task), variables)
 
     def epoch(self, number: int) -> Epoch:
         """What the steps of an epoch are drawn from, on the mesh."""
@@ -164,12 +186,11 @@ class Experiment:
     def train_step(self) -> step_lib.TrainStep:
         """One step, not compiled, and the same for every seed; see `make_train_step`."""
         return step_lib.make_train_step(
-            self.model,
+            self.objective,
             self.optimizer,
             self.task,
             self.mesh,
             self.layout,
-            objective=self.config.train.objective,
             batch_size=self.config.train.batch_size,
             accumulate_steps=self.config.train.accumulate_steps,
         )
@@ -234,10 +255,9 @@ class Predictor:
         num_classes = experiment.task.num_classes
         self.confusable = ((np.arange(num_classes) + 1) % num_classes).astype(np.int32)
         self._predict = Predict(
-            experiment.model,
+            experiment.objective,
             experiment.task,
             experiment.layout.batch(experiment.mesh, num_before=1),
-            objective=experiment.config.train.objective,
             batch_size=settings.batch_size,
             num_passes=settings.num_passes,
             suites=list(self.suites.values()),

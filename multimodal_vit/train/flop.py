@@ -16,6 +16,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 from multimodal_vit import config as configuration
 from multimodal_vit.layout import make_mesh
 from multimodal_vit.models import build_model
+from multimodal_vit.objectives import Keys
 from multimodal_vit.sampler import Batch
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.step import draw_batch, loss_and_sums
@@ -88,8 +89,11 @@ def _countable(experiment: Experiment) -> Experiment:
         devices = jax.local_devices(backend="cpu")
     config = configuration.changed(experiment.config, COUNTABLE)
     model = build_model(config.model, experiment.task)
+    objective = dataclasses.replace(experiment.objective, model=model)
     mesh = make_mesh(devices[:1], 1)
-    return dataclasses.replace(experiment, config=config, model=model, mesh=mesh)
+    return dataclasses.replace(
+        experiment, config=config, model=model, objective=objective, mesh=mesh
+    )
 
 
 def _abstract(plain: Experiment) -> tuple[Any, Any]:
@@ -111,7 +115,7 @@ def _count(
 def _forward(experiment: Experiment) -> tuple[Callable[..., jax.Array], tuple[Any, ...]]:
     """The loss of a batch, and the shapes that it takes."""
     plain = _countable(experiment)
-    config, key = plain.config.train, jax.random.key(0)
+    config, keys = plain.config.train, Keys(jax.random.key(0), jax.random.key(0))
     batch = jax.eval_shape(
         lambda data, epoch: draw_batch(0, data, epoch, plain.task, config.batch_size),
         *_abstract(plain),
@@ -119,7 +123,7 @@ def _forward(experiment: Experiment) -> tuple[Callable[..., jax.Array], tuple[An
     state = plain.abstract_state()
 
     def forward(params: Any, statistics: Any, batch: Batch) -> jax.Array:
-        return loss_and_sums(params, statistics, plain.model, config.objective, batch, key)[0]
+        return loss_and_sums(params, statistics, plain.objective, batch, keys)[0]
 
     return forward, (state.params, state.statistics, batch)
 

@@ -112,6 +112,7 @@ def train_seeds(
             step = int(state.step)
             writer = stack.enter_context(MetricWriter(workdir, step, rows, say))
             run = OneRun(experiment, checkpoints, writer, say, progress, workdir, step)
+            stack.callback(run.folder.close)
             run.on_validation = on_validation
             runs.append(run)
             states.append(state)

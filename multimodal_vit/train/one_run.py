@@ -11,7 +11,7 @@ import numpy as np
 
 from multimodal_vit import distributed, evaluate
 from multimodal_vit.errors import DivergedError
-from multimodal_vit.files import replacing
+from multimodal_vit.files import HeldFolder, replacing
 from multimodal_vit.suites import Suite
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment, Predictor
@@ -68,6 +68,7 @@ class OneRun:
         self.say = say
         self.progress = progress
         self.workdir = workdir
+        self.folder = HeldFolder(workdir)
         self.step = step  # that the dispatches so far lead to
         self.on_validation: Callable[[int, dict[str, Any]], None] = lambda step, values: None
         self.error: DivergedError | None = None
@@ -86,6 +87,7 @@ class OneRun:
 
     def log(self, step: int, token: jax.Array, sums: dict[str, jax.Array] | None) -> None:
         """Looks at how a dispatch ended, and writes the log line that is due."""
+        self.folder.check()
         reached, skipped_in_a_row = token
         if skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
             self._give_up(int(reached))
@@ -127,6 +129,7 @@ class OneRun:
 
     def save(self, state: TrainState, loss: float | None = None) -> None:
         """Begins to save a checkpoint; the metrics of all its steps are written already."""
+        self.folder.check()
         beside = {"rows": list(self.writer.rows), "config": self.experiment.config.to_dict()}
         progress = dataclasses.asdict(self.progress)
         self.checkpoints.save(self.step, state, progress | beside, loss)

@@ -10,6 +10,8 @@ import rich.progress
 import rich.table
 import rich.text
 
+from multimodal_vit.terminal import show
+
 SECONDS_BETWEEN_LINES = 10.0
 SECONDS_BETWEEN_RUN_LINES = 60.0  # where there are many runs
 
@@ -157,7 +159,7 @@ class LiveTable:
             self._live.stop()
         self.doing = ""
         if (table := self.table()) is not None:
-            self._console.print(table)
+            show(self._console, table)
             self.line(self.outlook())
 
 

@@ -15,6 +15,9 @@ from multimodal_vit.files import DAMAGED
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.step import TrainState
+from multimodal_vit.versions import arithmetic
+
+NOT_RECORDED = "not recorded"  # of a run that began before its checkpoints named it
 
 
 @dataclasses.dataclass
@@ -31,6 +34,7 @@ class Progress:
       step_seconds: the part of it spent on steps, without the first of each start (compilation).
       timed_steps: the steps of that part.
       skipped_steps: whose loss, gradient or update was not finite, up to the last log line.
+      trained_on: what computed it, one after the other: `versions.arithmetic`.
     """
 
     data_fingerprint: str
@@ -41,6 +45,7 @@ class Progress:
     step_seconds: float = 0.0
     timed_steps: int = 0
     skipped_steps: int = 0
+    trained_on: list[str] = dataclasses.field(default_factory=list)
 
 
 def resume(
@@ -64,6 +69,9 @@ def resume(
     for step in steps:
         try:
             checkpoints.verify(step)
+            _check_same_run(
+                checkpoints.progress(step), checkpoints.directory / str(step), experiment
+            )
         except DamagedError as error:
             say(f"{error}; kept aside as {checkpoints.set_aside(step, workdir)}")
     for step in reversed(checkpoints.steps()):
@@ -80,6 +88,8 @@ def resume(
                 progress.best_loss = checkpoints.loss(progress.best_step)
                 now = f"of the others that of step {progress.best_step}"
             say(f"The best checkpoint, of step {lost}, is lost; the best is now {now}")
+        if step < experiment.total_steps:
+            _note_arithmetic(progress, step, say)
         return state, progress, rows
     metrics = workdir / "metrics.jsonl"
     if steps or distributed.from_main(lambda: metrics.exists() and metrics.stat().st_size > 0):
@@ -88,7 +98,24 @@ def resume(
             f"{workdir} holds a run, but {checkpoints.directory} no good checkpoint{kept}; put one "
             "back from a copy, or train from the start in another --workdir"
         )
-    return experiment.init_state(), Progress(experiment.splits.fingerprint()), []
+    progress = Progress(experiment.splits.fingerprint(), trained_on=[arithmetic()])
+    return experiment.init_state(), progress, []
+
+
+def _note_arithmetic(progress: Progress, step: int, say: Callable[[str], None]) -> None:
+    """Notes what computes from here on; says so where sums are rounded differently there."""
+    now = arithmetic()
+    until = (progress.trained_on or [NOT_RECORDED]) if step else [now]
+    if until[-1] != now:
+        if until[-1] != NOT_RECORDED:
+            say(
+                f"Warning: up to step {step} it was trained on {until[-1]}, and goes on on {now}: "
+                "sums are rounded differently there, so the numbers will not be those of an "
+                "undisturbed run. For those continue it where it was (docs/reliability.md: "
+                "Determinism)"
+            )
+        until = [*until, now]
+    progress.trained_on = until
 
 
 def load_checkpoint(
@@ -113,15 +140,23 @@ def load_checkpoint(
         )
     else:
         state, saved = checkpoints.restore(step, like)
+    folder = checkpoints.directory / str(step)
+    if int(state.step) != step:
+        raise DamagedError(f"the checkpoint {folder} is of step {int(state.step)}")
+    _check_same_run(saved, folder, experiment)
     rows = saved.pop("rows", None)
-    if (own := saved.pop("config", None)) is not None:
-        folder = checkpoints.directory / str(step)
-        other = configuration.differences(configuration.from_json(own, folder), experiment.config)
-        if other:
-            raise DamagedError(f"the checkpoint {folder} is of another run ({'; '.join(other)})")
+    saved.pop("config", None)
     progress = Progress(**saved)
     check_same_data(progress, experiment)
     return state, progress, rows
+
+
+def _check_same_run(saved: dict[str, Any], folder: Path, experiment: Experiment) -> None:
+    """Raises a `DamagedError` where the dict of a checkpoint names another configuration."""
+    if (own := saved.get("config")) is not None:
+        other = configuration.differences(configuration.from_json(own, folder), experiment.config)
+        if other:
+            raise DamagedError(f"the checkpoint {folder} is of another run ({'; '.join(other)})")
 
 
 def _version_1(like: TrainState) -> dict[str, Any]:

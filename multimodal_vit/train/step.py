@@ -1,23 +1,21 @@
 """The training state and one step: sample, differentiate, update, all on the device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import optax.contrib
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
-from ml_collections import ConfigDict
 
 from multimodal_vit import sampler
 from multimodal_vit.layout import Layout
 from multimodal_vit.models import example_inputs
-from multimodal_vit.objective import OBJECTIVES, metric_names, metric_sums
+from multimodal_vit.objectives import Keys, Objective
+from multimodal_vit.parameters import plain
 from multimodal_vit.sampler import Batch, Speech, Task, named_key
 
 MOST_SKIPPED_IN_A_ROW = 10  # then the run has diverged, or its data is at fault
@@ -30,9 +28,9 @@ class TrainState:
     Attributes:
       step: int32, the updates made.
       params: the model's parameters, float32.
-      statistics: other collections of the model, such as {"batch_stats": …}; of most models none.
+      statistics: what model and objective keep besides, such as {"batch_stats": …}.
       opt_state: the optimizer's state.
-      sums: metrics summed since the last log line; see `objective.metric_sums`.
+      sums: metrics summed since the last log line; see `metric_names`.
       skipped_in_a_row: int32, the latest steps that were all skipped; see `make_train_step`.
     """
 
@@ -71,12 +69,26 @@ class Epoch:
     order: jax.Array
 
 
-def zero_sums(model: nn.Module, task: Task) -> dict[str, np.ndarray]:
-    """The metric sums of no steps at all."""
-    names = metric_names(model.num_outputs, task.num_classes)
+def zero_sums(names: Sequence[str]) -> dict[str, np.ndarray]:
+    """The metric sums of no steps at all, by the names that `metric_names` gives."""
     per_step = ("steps", "gradient_norm", "skipped_steps")
     # From host memory: what is computed on a device waits there for its turn.
     return {name: np.zeros((), np.float32) for name in (*names, *per_step)}
+
+
+def metric_names(objective: Objective, inputs: Any, variables: Any) -> tuple[str, ...]:
+    """The names of the metrics that are summed over the pairs of each step.
+
+    Args:
+      objective: its loss and its own metrics.
+      inputs: of a batch, in the right shapes: what the model's fusion adds to the loss is seen.
+      variables: of model and objective, or their shapes.
+    """
+    fused = jax.eval_shape(
+        lambda variables: objective.model.apply(variables, inputs)[1].get("losses", {}), variables
+    )
+    aux = tuple(f"aux/{name}" for name in sorted(fused))
+    return ("weight", "loss", *objective.metric_names, *aux)
 
 
 def mean_metrics(sums: dict[str, Any]) -> dict[str, float | None]:
@@ -93,89 +105,30 @@ def mean_metrics(sums: dict[str, Any]) -> dict[str, float | None]:
     return means | {"skipped_steps": int(sums["skipped_steps"])}
 
 
-def learning_rate_schedule(train: ConfigDict, total_steps: int) -> optax.Schedule:
-    """Linear warm-up from 0, then constant or a half cosine to 0 at the last step."""
-    peak, warmup = train.learning_rate, min(train.warmup_steps, total_steps - 1)
-    if train.schedule == "cosine":
-        return optax.warmup_cosine_decay_schedule(
-            0.0 if warmup else peak, peak, warmup, total_steps
-        )
-    return optax.warmup_constant_schedule(0.0 if warmup else peak, peak, warmup)
-
-
-def _is_matrix(path: tuple[Any, ...]) -> bool:
-    return path[-1].key in ("kernel", "embedding")
-
-
-def _decayed(params: Any) -> Any:
-    return jax.tree_util.tree_map_with_path(lambda path, _: _is_matrix(path), params)
-
-
-def adam(train: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Adam (Kingma & Ba 2014) with decoupled weight decay; without decay plain Adam."""
-    return optax.adamw(schedule, weight_decay=train.weight_decay, mask=_decayed)
-
-
-def muon(train: ConfigDict, schedule: optax.Schedule) -> optax.GradientTransformation:
-    """Muon (Jordan et al. 2024): steps of orthogonal matrices.
-
-    A kernel counts as one matrix from all inputs to all outputs. All else, and the head, has Adam
-    with Nesterov momentum; the matrices' steps have its usual size (Liu et al. 2025), so that one
-    learning rate serves both.
-    """
-
-    def matrices(params: Any) -> Any:
-        def matrix(path: tuple[Any, ...], x: jax.Array) -> Any:
-            if path[-1].key != "kernel" or path[-2].key == "head":
-                return None
-            inputs = 1 if path[-2].key == "qkv" else x.ndim - 1  # a convolution: all but the last
-            axes = tuple(range(x.ndim))
-            return optax.contrib.MuonDimensionNumbers(axes[:inputs], axes[inputs:])
-
-        return jax.tree_util.tree_map_with_path(matrix, params)
-
-    return optax.contrib.muon(
-        schedule,
-        weight_decay=train.weight_decay,
-        weight_decay_mask=_decayed,
-        adam_weight_decay=train.weight_decay,
-        muon_weight_dimension_numbers=matrices,
-        consistent_rms=0.2,
-    )
-
-
-OPTIMIZERS: dict[str, Callable[[ConfigDict, optax.Schedule], optax.GradientTransformation]] = {
-    "adam": adam,
-    "muon": muon,
-}
-
-
-def make_optimizer(train: ConfigDict, total_steps: int) -> optax.GradientTransformation:
-    """One of `OPTIMIZERS` with what `config.train` adds: clipping, schedule, weight decay."""
-    optimizer = OPTIMIZERS[train.optimizer](train, learning_rate_schedule(train, total_steps))
-    if train.gradient_clip:
-        optimizer = optax.chain(optax.clip_by_global_norm(train.gradient_clip), optimizer)
-    return optimizer
+def init_variables(objective: Objective, inputs: Any, key: jax.Array) -> dict[str, Any]:
+    """The first variables of model and objective; parameters carry what was declared of them."""
+    variables = objective.model.init(named_key(key, "params"), inputs)
+    return objective.init(named_key(named_key(key, "params"), "objective"), variables, inputs)
 
 
 def init_state(
-    model: nn.Module, optimizer: optax.GradientTransformation, task: Task, key: jax.Array
+    objective: Objective, optimizer: optax.GradientTransformation, task: Task, key: jax.Array
 ) -> TrainState:
     """The state before the first step, a function of the key alone."""
-    variables = dict(model.init(named_key(key, "params"), example_inputs(task)))
+    inputs = example_inputs(task)
+    variables = plain(init_variables(objective, inputs, key))
+    sums = zero_sums(metric_names(objective, inputs, variables))
     params = variables.pop("params")
     zero = jnp.zeros((), jnp.int32)
-    sums = zero_sums(model, task)
     return TrainState(zero, params, optimizer.init(params), sums, zero, variables)
 
 
 def loss_and_sums(
     params: Any,
     statistics: dict[str, Any],
-    model: nn.Module,
-    objective: str,
+    objective: Objective,
     batch: Batch,
-    dropout_key: jax.Array,
+    keys: Keys,
     total_weight: jax.Array | None = None,
 ) -> tuple[jax.Array, tuple[dict[str, jax.Array], dict[str, Any]]]:
     """The weighted mean loss of a batch; its metric sums, and the statistics after it.
@@ -183,27 +136,22 @@ def loss_and_sums(
     Where the sum of the weights is known, devices that share the batch need not add it up first; of
     a part of a batch, with the weight of the whole one, it is its share of that mean.
     """
-    (logits, intermediates), statistics = model.apply(
-        {"params": params} | statistics,
-        batch.inputs,
-        train=True,
-        rngs={"dropout": dropout_key},
-        mutable=list(statistics),
-    )
-    loss = OBJECTIVES[objective](logits, intermediates, batch)  # (B,)
-    sums = metric_sums(loss, logits, batch)
+    found = objective.loss({"params": params} | statistics, batch, keys, train=True)
+    values = {"weight": jnp.ones_like(found.loss), "loss": found.loss} | found.metrics
+    values |= {f"aux/{name}": found.losses[name] for name in sorted(found.losses)}
+    sums = {name: jnp.sum(value * batch.weight) for name, value in values.items()}
     if total_weight is None:
         total_weight = jnp.sum(batch.weight)
-    return jnp.sum(loss * batch.weight) / total_weight, (sums, statistics)
+    loss = sum(found.losses.values(), found.loss)  # (B,)
+    return jnp.sum(loss * batch.weight) / total_weight, (sums, found.collections)
 
 
 def accumulated_gradient(
     params: Any,
     statistics: dict[str, Any],
-    model: nn.Module,
-    objective: str,
+    objective: Objective,
     batch: Batch,
-    dropout_key: jax.Array,
+    keys: Keys,
     total_weight: jax.Array,
     num_parts: int,
 ) -> tuple[Any, tuple[dict[str, jax.Array], dict[str, Any]]]:
@@ -219,9 +167,9 @@ def accumulated_gradient(
 
     def add(carry: tuple[Any, Any], part: tuple[jax.Array, Batch]) -> tuple[Any, Any]:
         gradient, statistics = carry
-        key = jax.random.fold_in(dropout_key, part[0])
+        own = Keys(*(jax.random.fold_in(key, part[0]) for key in keys))
         more, (sums, statistics) = jax.grad(loss_and_sums, has_aux=True)(
-            params, statistics, model, objective, part[1], key, total_weight
+            params, statistics, objective, part[1], own, total_weight
         )
         return (jax.tree.map(jnp.add, gradient, more), statistics), sums
 
@@ -261,13 +209,12 @@ TrainStep = Callable[[TrainState, TrainData, Epoch], TrainState]
 
 
 def make_train_step(
-    model: nn.Module,
+    objective: Objective,
     optimizer: optax.GradientTransformation,
     task: Task,
     mesh: Mesh,
     layout: Layout,
     *,
-    objective: str,
     batch_size: int,
     accumulate_steps: int = 1,
 ) -> TrainStep:
@@ -285,7 +232,7 @@ def make_train_step(
     """
 
     def lies(tree: Any) -> Any:  # says where a tree's arrays lie; nothing where all have copies
-        if not layout.rules:
+        if not layout.cuts:
             return tree
         return jax.lax.with_sharding_constraint(tree, layout.shardings(mesh, tree))
 
@@ -295,9 +242,12 @@ def make_train_step(
         params = state.params
         if layout.gathers:
             params = jax.lax.with_sharding_constraint(params, NamedSharding(mesh, P()))
-        dropout_key = jax.random.fold_in(named_key(epoch.key, "dropout"), state.step)
+        keys = Keys(
+            jax.random.fold_in(named_key(epoch.key, "dropout"), state.step),
+            jax.random.fold_in(named_key(epoch.key, "objective"), state.step),
+        )
         weight = total_weight(state.step, len(data.labels), batch_size)
-        inputs = params, state.statistics, model, objective, batch, dropout_key, weight
+        inputs = params, state.statistics, objective, batch, keys, weight
         if accumulate_steps > 1:
             gradient, (sums, statistics) = accumulated_gradient(*inputs, accumulate_steps)
         else:
@@ -307,13 +257,14 @@ def make_train_step(
         one, zero = jnp.float32(1), jnp.float32(0)
         norm = optax.global_norm(gradient)
         sums |= {"steps": one, "gradient_norm": norm, "skipped_steps": zero}
+        new_params = optax.apply_updates(state.params, updates)
         applied = TrainState(
             step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
+            params=new_params,
             opt_state=opt_state,
             sums=jax.tree.map(jnp.add, state.sums, sums),
             skipped_in_a_row=jnp.zeros((), jnp.int32),
-            statistics=statistics,
+            statistics=objective.after_step(new_params, statistics, state.step + 1),
         )
         skipped = state.replace(
             step=state.step + 1,

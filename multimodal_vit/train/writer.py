@@ -1,5 +1,6 @@
 """Metrics on disk: metrics.jsonl for programs, TensorBoard events for people."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -99,6 +100,8 @@ def restore_metrics(
       over: whether the run is, so that there may be no others.
     """
     path = directory / _NAME
+    if path.is_dir():
+        say(f"{path} is a folder, kept as {set_aside(path, directory)}")
     found = path.read_bytes() if path.exists() else None
     expected = "".join(map(_line, rows)).encode()
     if found == expected or (not over and (found or b"").startswith(expected)):
@@ -106,6 +109,11 @@ def restore_metrics(
     kept = "" if found is None else f", kept as {set_aside(path, directory, copy=True)}"
     say(f"{path} was {'missing' if found is None else 'damaged'}{kept}; written anew")
     _write_rows(path, rows)
+
+
+def rows_checksum(rows: Sequence[dict[str, Any]]) -> str:
+    """The sha256 of the file that holds some rows and no others, in hexadecimal."""
+    return hashlib.sha256("".join(map(_line, rows)).encode()).hexdigest()
 
 
 def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -125,6 +133,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """
     if not path.exists():
         return []
+    if path.is_dir():
+        raise DamagedError(f"{path} is damaged: it is a folder")
     rows = []
     for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
         try:

@@ -7,6 +7,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from multimodal_vit import shapes
+from multimodal_vit.models.base import Embedding, Fusion
+from multimodal_vit.parameters import declare
 from multimodal_vit.sampler import INPUTS
 
 
@@ -23,12 +26,17 @@ class MultimodalViT(nn.Module):
         tell which are there; one is always left.
     """
 
-    embeddings: Mapping[str, nn.Module]
-    fusion: nn.Module
+    embeddings: Mapping[str, Embedding]
+    fusion: Fusion
     num_outputs: int
     modality_dropout_rate: float = 0.0
 
-    @nn.compact
+    def setup(self) -> None:
+        """The head; it is made when it is first used."""
+        # No matrix to make orthogonal: its outputs are units of their own.
+        init = declare(nn.initializers.lecun_normal(), matrix=None)
+        self.head = nn.Dense(self.num_outputs, kernel_init=init)
+
     def __call__(
         self,
         inputs: Mapping[str, jax.Array],
@@ -48,21 +56,66 @@ class MultimodalViT(nn.Module):
         Returns:
           Logits float32 [B, U], and a dict: "embedded", the token sequences before fusion;
           "summary" [B, D]; and what the fusion adds.
+
+        Raises:
+          ShapeError: an input, or what a part returns, has not the shape or dtype that it must.
         """
+        tokens = self.embed(inputs, train=train)
+        summary, intermediates = self.fuse(tokens, train=train, return_attention=return_attention)
+        if self.fusion.makes_logits:
+            return summary, intermediates
+        return self.head(summary.astype(jnp.float32)), intermediates  # (B, U)
+
+    def embed(
+        self, inputs: Mapping[str, jax.Array], *, train: bool = False
+    ) -> dict[str, jax.Array]:
+        """The tokens of each modality, [B, T, D]; see `__call__`."""
+        shapes.check_inputs(inputs)
         tokens = {
             name: embed(inputs[embed.reads], train=train) for name, embed in self.embeddings.items()
         }
+        shapes.check_tokens(tokens, "its embedding", len(next(iter(inputs.values()))))
         if "present" in inputs:
             present = self._present(inputs["present"], train)
             for name, embed in self.embeddings.items():
                 there = present[:, INPUTS.index(embed.reads)]  # (B,)
                 tokens[name] = jnp.where(there[:, None, None], tokens[name], 0)
-        summary, intermediates = self.fusion(tokens, train=train, return_attention=return_attention)
-        intermediates = {"embedded": tokens, "summary": summary} | intermediates
-        if getattr(self.fusion, "makes_logits", False):
-            return summary, intermediates
-        logits = nn.Dense(self.num_outputs, name="head")(summary.astype(jnp.float32))  # (B, U)
-        return logits, intermediates
+        return tokens
+
+    def fuse(
+        self,
+        tokens: Mapping[str, jax.Array],
+        kept: Mapping[str, jax.Array] | None = None,
+        *,
+        train: bool = False,
+        return_attention: bool = False,
+    ) -> tuple[jax.Array, dict[str, Any]]:
+        """The summary of tokens, and intermediates.
+
+        Args:
+          tokens: of each modality, [B, T, D], without positions.
+          kept: for a modality, int32 [B, K], the tokens that enter, each with its own position; a
+            modality that is not named enters whole, one with K = 0 not at all. None: all.
+          train: as in `__call__`.
+          return_attention: as in `__call__`.
+
+        Returns:
+          As `__call__`, with the summary [B, D] in place of the logits.
+
+        Raises:
+          ValueError: the fusion cannot choose tokens.
+        """
+        more = {}
+        if kept is not None:
+            if not self.fusion.takes_kept:
+                raise ValueError(f"{type(self.fusion).__name__} cannot be told which tokens enter")
+            more = {"kept": kept}
+        shapes.check_tokens(tokens, "the caller", len(next(iter(tokens.values()))))
+        summary, found = self.fusion(
+            dict(tokens), train=train, return_attention=return_attention, **more
+        )
+        shapes.check_summary(summary, len(next(iter(tokens.values()))), found)
+        return summary, {"embedded": dict(tokens), "summary": summary} | found
 
     def _present(self, present: jax.Array, train: bool) -> jax.Array:
         """Which inputs are there, bool [B, 3]; in training some fall out."""

@@ -6,61 +6,59 @@ models that have to learn everything. Derived in docs/probes.md.
 
 import itertools
 import math
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax.typing import Dtype
+from ml_collections import ConfigDict
 
+from multimodal_vit.components import component
+from multimodal_vit.models.base import Fusion
 from multimodal_vit.sampler import Task, replacement_chances
 
 MAX_POSITIONS_PERMUTED = 6  # 720 orders
 
 
-class WordIds(nn.Module):
-    """Words as they are: one-hot vectors."""
-
-    vocabulary_size: int
-    reads: ClassVar[str] = "words"
-
-    def __call__(self, words: jax.Array, *, train: bool = False) -> jax.Array:
-        """Maps int32 [B, n] to float32 [B, n, K]."""
-        del train
-        return jax.nn.one_hot(words, self.vocabulary_size)
-
-
-class QuadrantClassifier(nn.Module):
-    """One small CNN for every cell of the grid: stem, one hidden layer, K class logits."""
-
-    grid: tuple[int, int]
-    num_classes: int
-    stem: nn.Module
-    hidden_dim: int
-    dtype: Dtype = jnp.float32
-    reads: ClassVar[str] = "image"
-
-    @nn.compact
-    def __call__(self, image: jax.Array, *, train: bool = False) -> jax.Array:
-        """Maps uint8 [B, r·H, c·W, C] to class logits float32 [B, r·c, K], in reading order."""
-        del train
-        r, c = self.grid
-        B, height, width, C = image.shape
-        cells = image.reshape(B, r, height // r, c, width // c, C).transpose(0, 1, 3, 2, 4, 5)
-        cells = cells.reshape(B * r * c, height // r, width // c, C).astype(self.dtype) / 255
-        features = self.stem(cells).reshape(B, r * c, -1)
-        hidden = nn.relu(nn.Dense(self.hidden_dim, dtype=self.dtype, name="hidden")(features))
-        return nn.Dense(self.num_classes, name="classes")(hidden.astype(jnp.float32))
-
-
-class BayesRule(nn.Module):
+@component("model.fusion", "bayes_rule")
+class BayesRule(Fusion):
     """The posterior of "true" from what each cell is thought to show; no parameters.
 
     The task's law of false texts is taken as known; what it holds out is not used.
     """
 
     task: Task
+    reads: ClassVar[tuple[str, ...]] = ("word_ids", "quadrants")
+    needs_all: ClassVar[bool] = True
     makes_logits: ClassVar[bool] = True
+    uses: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def build(cls, model: ConfigDict, task: Task, options: ConfigDict) -> "BayesRule":
+        """With the task's own law."""
+        del model, options
+        return cls(task)
+
+    @staticmethod
+    def problems(config: ConfigDict, task: Task | None = None) -> Iterator[str]:
+        """A law that it does not know, or texts that are too long."""
+        if task is not None:
+            return
+        if config.model.num_match_outputs != 1:
+            yield "model.fusion='bayes_rule' has one true/false output: model.num_match_outputs=1"
+        corruption = config.task.corruption
+        if corruption not in LIKELIHOODS:
+            yield (
+                f"model.fusion='bayes_rule' knows the laws {', '.join(LIKELIHOODS)}, not "
+                f"task.corruption={corruption!r}"
+            )
+        rows, columns = config.task.grid
+        if corruption != "replace" and rows * columns > MAX_POSITIONS_PERMUTED:
+            yield (
+                f"model.fusion='bayes_rule' sums over all orders of a text, up to "
+                f"{MAX_POSITIONS_PERMUTED} words; task.grid={(rows, columns)} has more: "
+                "take task.corruption='replace' or a smaller grid"
+            )
 
     def __call__(
         self, tokens: dict[str, jax.Array], *, train: bool = False, return_attention: bool = False

@@ -1,0 +1,57 @@
+"""An experiment's configuration: fields, presets, options, validation, saving.
+
+An experiment is a file with `get_config(preset)`; it starts from `thesis()` or `small()` and names
+what it changes. `problems` checks a configuration as a whole.
+"""
+
+from multimodal_vit.config.check import (
+    check,
+    check_with_data,
+    chosen,
+    problems,
+    raise_all,
+    type_problems,
+)
+from multimodal_vit.config.derived import data_arguments, make_task
+from multimodal_vit.config.edit import changed, from_file, prepared
+from multimodal_vit.config.fields import fields, get, settled, thesis
+from multimodal_vit.config.presets import (
+    PRESETS,
+    audio_image,
+    classifier,
+    faithful,
+    preset,
+    small,
+    speedrun,
+)
+from multimodal_vit.config.saved import FREE_FIELDS, differences, from_json, load, to_json
+
+__all__ = [
+    "FREE_FIELDS",
+    "PRESETS",
+    "audio_image",
+    "changed",
+    "check",
+    "check_with_data",
+    "chosen",
+    "classifier",
+    "data_arguments",
+    "differences",
+    "faithful",
+    "fields",
+    "from_file",
+    "from_json",
+    "get",
+    "load",
+    "make_task",
+    "prepared",
+    "preset",
+    "problems",
+    "raise_all",
+    "settled",
+    "small",
+    "speedrun",
+    "thesis",
+    "to_json",
+    "type_problems",
+]

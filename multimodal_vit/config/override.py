@@ -1,0 +1,84 @@
+"""Fields of a configuration set on a command line: --config.FIELD=VALUE."""
+
+import ast
+from collections.abc import Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from multimodal_vit.config.edit import changed
+from multimodal_vit.config.fields import fields
+from multimodal_vit.errors import UserError
+
+_PREFIXES = ("--config.", "-config.")
+_OFF = ("--noconfig.", "-noconfig.")
+
+
+def split(argv: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """Parts the fields that are set from the other arguments.
+
+    Returns:
+      Field and text of each that is set, in order; and what is left of `argv`.
+
+    Raises:
+      UserError: a field without a value.
+    """
+    found, rest, left = [], [], list(argv)
+    while left:
+        argument = left.pop(0)
+        name, equals, text = argument.partition("=")
+        if prefix := next((p for p in _OFF if name.startswith(p)), None):
+            found.append((name.removeprefix(prefix), "False"))
+        elif prefix := next((p for p in _PREFIXES if name.startswith(p)), None):
+            field = name.removeprefix(prefix)
+            if not equals:
+                named = left and not left[0].startswith("-")
+                text = left.pop(0) if named else "True"  # of a field that is True or False
+            found.append((field, text))
+        else:
+            rest.append(argument)
+    return found, rest
+
+
+def overridden(config: ConfigDict, given: Sequence[tuple[str, str]]) -> ConfigDict:
+    """A configuration with fields set from texts; a new choice brings its options, in any order.
+
+    Raises:
+      UserError: no such field, or a text that is no value of its type.
+    """
+    if not given:
+        return config
+    texts = dict(given)
+    values: dict[str, Any] = {}
+    known = fields(config)
+    later = [field for field in texts if field not in known]  # options of what is chosen only now
+    for field in texts.keys() - later:
+        values[field] = parse_value(texts[field], known[field], field)
+    config = changed(config, values)
+    known = fields(config)
+    values = {field: parse_value(texts[field], known.get(field), field) for field in later}
+    return changed(config, values) if later else config
+
+
+def parse_value(text: str, default: Any, field: str) -> Any:
+    """A text as a value of the type of a field's default.
+
+    Raises:
+      UserError: it is none.
+    """
+    if isinstance(default, str) or default is None:
+        return text
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        value = text
+    if isinstance(default, tuple):
+        return value if isinstance(value, tuple) else (value,)
+    if isinstance(default, float) and isinstance(value, (str, int)) and value is not True:
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if type(value) is not type(default):
+        raise UserError(f"--config.{field}={text}: it must be like {default!r}")
+    return value

@@ -1,0 +1,91 @@
+"""What the parts of a model have in common: an embedding, a stem, a fusion.
+
+Each part is a linen module in a file of its own and says what it reads, how it is built from a
+configuration, what is wrong with one, and what the report shows of it.
+"""
+
+from collections.abc import Iterator
+from typing import ClassVar
+
+import flax.linen as nn
+from ml_collections import ConfigDict
+
+from multimodal_vit.sampler import Task
+
+
+class Part(nn.Module):
+    """A part of a model that a configuration can name."""
+
+    uses: ClassVar[tuple[str, ...] | None] = None
+    """The shared fields that it acts by, such as "model.num_heads"; None: any."""
+
+    @classmethod
+    def build(cls, model: ConfigDict, task: Task, options: ConfigDict) -> "Part":
+        """The module that a valid configuration describes.
+
+        Args:
+          model: `config.model`.
+          task: on the data at hand.
+          options: the part's own.
+        """
+        raise NotImplementedError(f"{cls.__name__} needs a classmethod build(model, task, options)")
+
+    @staticmethod
+    def problems(config: ConfigDict, task: Task | None = None) -> Iterator[str]:
+        """Yields a line for every mistake in what concerns this part: field, value, rule, way out.
+
+        Args:
+          config: whole; its fields have the right types and ranges.
+          task: on the data at hand; None before the data is read: then only what needs none.
+        """
+        del config, task
+        yield from ()
+
+    def describe(self) -> dict[str, str]:
+        """Rows of the report's table of models: what it is and how large."""
+        return {}
+
+
+class Embedding(Part):
+    """Raw inputs to tokens: `__call__(inputs, *, train) -> [B, T, D]`."""
+
+    reads: ClassVar[str] = ""
+    """The input that it is given: "image", "words" or "audio"."""
+    for_fusions: ClassVar[tuple[str, ...]] = ()
+    """The only fusions that can read its tokens; (): every one can."""
+
+    def token_grid(self, task: Task) -> tuple[int, int] | None:
+        """Rows and columns of tokens that tile the image, row by row; None: they do not."""
+        del task
+        return None
+
+
+class Stem(Part):
+    """What an image passes through before its patches: [B, H, W, C] to [B, H', W', C']."""
+
+    @staticmethod
+    def output_side(side: int, num_layers: int) -> int:
+        """The side that is left of `side` pixels after `model.num_conv_layers` layers."""
+        raise NotImplementedError
+
+
+class Fusion(Part):
+    """Tokens of all modalities to one summary.
+
+    `__call__(tokens, *, train, return_attention) -> summary [B, D], intermediates`; one that
+    `takes_kept` is also given `kept`, see `MultimodalViT.fuse`. Intermediates are a dict: "tokens",
+    its outputs for each modality [B, T_m, D]; "spans", where each modality stands among the tokens
+    that "attention_weights" [B, heads, T, T], one for each layer and on request, are about; token 0
+    is the summary. "losses" [B] by name, weighted, are added to the objective in training.
+    """
+
+    reads: ClassVar[tuple[str, ...] | None] = None
+    """The only modalities that it can read; None: any."""
+    needs_all: ClassVar[bool] = False
+    """Whether it needs each modality of `reads`, in this order."""
+    makes_logits: ClassVar[bool] = False
+    """Whether its summary is the logits, and no head follows."""
+    takes_kept: ClassVar[bool] = False
+    """Whether it can be told which tokens enter."""
+    num_extra_tokens: ClassVar[int] = 0
+    """Tokens of its own in the sequence, such as a class token; for the report."""

@@ -1,0 +1,125 @@
+"""The thesis's fusion: one encoder over all tokens."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from multimodal_vit.components import component, option
+from multimodal_vit.models.base import Fusion
+from multimodal_vit.models.dropout import Dropout
+from multimodal_vit.models.encoder import TRUNK, Encoder, encoder_problems
+from multimodal_vit.sampler import Task
+
+
+@component("model.fusion", "single_encoder")
+class SingleEncoder(Fusion):
+    """The thesis's fusion: one encoder over all tokens (section 3.3.3, Figure 3.1).
+
+    A learned class token, then the tokens of all modalities in the order of the dict; a learned
+    position embedding is added; the class token's output is the summary.
+
+    Attributes:
+      encoder: over the whole sequence.
+      modality_embeddings: whether all tokens of a modality get a learned vector besides. What it
+        adds, positions can learn too; it lets a modality's tokens share it.
+    """
+
+    encoder: Encoder
+    modality_embeddings: bool = False
+    takes_kept: ClassVar[bool] = True
+    num_extra_tokens: ClassVar[int] = 1
+    uses: ClassVar[tuple[str, ...]] = TRUNK
+
+    class Options:
+        """What each token gets besides its position."""
+
+        modality_embeddings: bool = option(False, "a learned vector for each modality besides")
+
+    @classmethod
+    def build(cls, model: ConfigDict, task: Task, options: ConfigDict) -> "SingleEncoder":
+        """The encoder that `config.model` describes."""
+        del task
+        return cls(Encoder.build(model), options.modality_embeddings)
+
+    @staticmethod
+    def problems(config: ConfigDict, task: Task | None = None) -> Iterator[str]:
+        """Those of the encoder."""
+        yield from encoder_problems(config, task)
+
+    def describe(self) -> dict[str, str]:
+        """The encoder's size."""
+        return self.encoder.describe()
+
+    @nn.compact
+    def __call__(
+        self,
+        tokens: dict[str, jax.Array],
+        *,
+        kept: Mapping[str, jax.Array] | None = None,
+        train: bool = False,
+        return_attention: bool = False,
+    ) -> tuple[jax.Array, dict[str, Any]]:
+        """Maps a dict of [B, T_m, D] to the summary [B, D] and intermediates.
+
+        Args:
+          tokens: of each modality.
+          kept: which of them enter; see `MultimodalViT.fuse`.
+          train: whether dropout acts.
+          return_attention: whether the weights are wanted.
+
+        Returns:
+          The summary, and a dict: "spans", where in the sequence each modality stands; "tokens",
+          the encoder's output for each modality, [B, T_m, D]; on request "attention_weights".
+        """
+        B, _, D = next(iter(tokens.values())).shape
+        dtype = self.encoder.dtype
+        class_token = self.param("class_token", nn.initializers.zeros, (1, 1, D))
+        parts = tokens
+        if self.modality_embeddings:
+            init = nn.initializers.normal(0.02)
+            parts = {
+                name: part + self.param(f"modality_{name}", init, (1, 1, D)).astype(dtype)
+                for name, part in tokens.items()
+            }
+        sequence = [jnp.broadcast_to(class_token, (B, 1, D)).astype(dtype), *parts.values()]
+        x = jnp.concatenate(sequence, axis=1)  # (B, 1 + ΣT_m, D)
+        positions = self.param("positions", nn.initializers.normal(0.02), (1, x.shape[1], D))
+        x = x + positions.astype(dtype)
+        sizes = {name: part.shape[1] for name, part in tokens.items()}
+        if kept is not None:
+            x, sizes = _choose(x, sizes, kept)
+        x = Dropout(self.encoder.dropout_rate, deterministic=not train)(x)
+        x, intermediates = self.encoder(x, train=train, return_weights=return_attention)
+        spans, start = {}, 1
+        for name, size in sizes.items():
+            spans[name] = (start, start + size)
+            start += size
+        intermediates["spans"] = spans
+        intermediates["tokens"] = {name: x[:, slice(*span)] for name, span in spans.items()}
+        return x[:, 0], intermediates
+
+
+def _choose(
+    x: jax.Array, sizes: dict[str, int], kept: Mapping[str, jax.Array]
+) -> tuple[jax.Array, dict[str, int]]:
+    """The class token and the tokens that are kept, and how many these are of each modality.
+
+    Args:
+      x: [B, 1 + ΣT_m, D], with positions.
+      sizes: T_m by modality.
+      kept: int32 [B, K_m] by modality; one that is not named stays whole.
+    """
+    parts, start = [x[:, :1]], 1
+    left = dict(sizes)
+    for name, size in sizes.items():
+        part = x[:, start : start + size]
+        if name in kept:
+            part = jnp.take_along_axis(part, kept[name][..., None], axis=1)  # (B, K_m, D)
+            left[name] = kept[name].shape[1]
+        parts.append(part)
+        start += size
+    return jnp.concatenate(parts, axis=1), left

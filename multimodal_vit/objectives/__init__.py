@@ -1,0 +1,13 @@
+"""Objectives: what a model is trained for. `base` says what one is; the others are a file each."""
+
+from multimodal_vit.objectives.base import Keys, Objective, Outputs
+from multimodal_vit.objectives.metrics import match_logit
+
+__all__ = ["COMPONENTS", "Keys", "Objective", "Outputs", "match_logit"]
+
+_HERE = "multimodal_vit.objectives"
+COMPONENTS = {
+    "binary_cross_entropy": f"{_HERE}.supervised",
+    "quadrant_cross_entropy": f"{_HERE}.supervised",
+    "class_cross_entropy": f"{_HERE}.supervised",
+}
