@@ -15,7 +15,7 @@ from rich.console import Console
 
 from multimodal_vit import config as configuration
 from multimodal_vit import distributed
-from multimodal_vit.analysis import figures, report, tables
+from multimodal_vit.analysis import figures, report, run_report, tables
 from multimodal_vit.data import default_cache_directory
 from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import remove_left_over
@@ -275,7 +275,7 @@ def run_evaluate(
     _show_verdict((workdir.results() or {}).get("verdict", content["verdict"]), console)
     console.print(f"Written to {path}", soft_wrap=True)
     if finished:
-        page = report.write_run_report(config, workdir, command)
+        page = run_report.write_run_report(config, workdir, command)
         console.print(f"What it uses, with pictures: {page}", soft_wrap=True)
     return 0
 

@@ -3,10 +3,10 @@
 import jax
 import numpy as np
 import pytest
-from multimodal_vit.objectives import match_logit
 
 from multimodal_vit import evaluate
 from multimodal_vit.evaluate import Predictions
+from multimodal_vit.objectives import match_logit
 
 
 def predictions(logits, words, labels, num_classes=3):

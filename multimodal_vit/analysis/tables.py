@@ -225,4 +225,4 @@ def scale_line(scale: Mapping[str, Any], width: int = 48) -> str:
 
 
 # The suites that tell the references apart; "exactly" is of the first.
-REFERRED = ("standard", "single_foil", "order_foil")
+REFERRED = ("standard", "single_foil", "count_foil", "order_foil")
