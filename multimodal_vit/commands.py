@@ -15,7 +15,7 @@ from rich.console import Console
 
 from multimodal_vit import config as configuration
 from multimodal_vit import distributed
-from multimodal_vit.analysis import figures, report, tables
+from multimodal_vit.analysis import figures, report, run_report, tables
 from multimodal_vit.data import default_cache_directory
 from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import remove_left_over
@@ -23,6 +23,7 @@ from multimodal_vit.interruption import stop_on_signal
 from multimodal_vit.locking import Lock
 from multimodal_vit.models import parameter_count
 from multimodal_vit.probes.answers import probe
+from multimodal_vit.probes.verdict import verdict
 from multimodal_vit.profiling import profile
 from multimodal_vit.run import (
     best_parameters,
@@ -260,6 +261,7 @@ def run_evaluate(
     found = probed.results
     content = {"config_name": config.name, "seed": config.seed, "best_step": best_step}
     content |= found | {"versions": versions()}
+    content["verdict"] = verdict(content)
     probed.predictions.save(workdir.path / PREDICTIONS)
     path = workdir.save_json("evaluation.json", content)
     if finished:
@@ -270,9 +272,10 @@ def run_evaluate(
     )
     if chosen:
         _show_probes("What it uses (docs/probes.md)", found, console)
+    _show_verdict((workdir.results() or {}).get("verdict", content["verdict"]), console)
     console.print(f"Written to {path}", soft_wrap=True)
     if finished:
-        page = report.write_run_report(config, workdir, command)
+        page = run_report.write_run_report(config, workdir, command)
         console.print(f"What it uses, with pictures: {page}", soft_wrap=True)
     return 0
 
@@ -421,6 +424,8 @@ def _show_results(results: dict[str, Any], workdir: Workdir, console: Console) -
     show(console, tables.results_table(title, results["test"]))
     if results.get("suites"):
         _show_probes("What it uses (docs/probes.md)", results, console)
+    if results.get("verdict"):
+        _show_verdict(results["verdict"], console)
     console.print(
         f"{results['samples_seen']:,} training pairs in {duration(results['train_seconds'])}, "
         f"{results['examples_per_second']:,.0f} examples/s; best checkpoint: step "
@@ -428,6 +433,12 @@ def _show_results(results: dict[str, Any], workdir: Workdir, console: Console) -
         "samples.png, tensorboard, checkpoints",
         soft_wrap=True,
     )
+
+
+def _show_verdict(said: Mapping[str, Any], console: Console) -> None:
+    console.print()
+    for line in tables.verdict_lines(said):
+        console.print(line, soft_wrap=True, highlight=False)
 
 
 def _show_probes(title: str, found: Mapping[str, Any], console: Console) -> None:

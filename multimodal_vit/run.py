@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from multimodal_vit import distributed
+from multimodal_vit import distributed, evaluate
 from multimodal_vit.config import changed
 from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.evaluate import Predictions
@@ -18,7 +18,7 @@ from multimodal_vit.files import file_checksum, set_aside
 from multimodal_vit.models import parameter_count
 from multimodal_vit.probes.answers import Probed, probe
 from multimodal_vit.probes.verdict import verdict
-from multimodal_vit.suites import ALL, choose_suites
+from multimodal_vit.suites import ALL, choose_suites, suites_for
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.flop import flop_per_example
@@ -126,9 +126,23 @@ def _finish(
             workdir.save_evidence(probed.evidence)
         results |= probed.results
         results["verdict"] = verdict(results)
+    elif ORDER in suites_for(experiment.task) and f"suites.{ORDER}" not in results["validation"]:
+        results["validation"] |= _order_on_validation(experiment, workdir)
     if distributed.is_main():
         workdir.save_results(results)
     return results
+
+
+ORDER = "order_foil"  # the suite that says whether a model reads in order
+
+
+def _order_on_validation(experiment: Experiment, workdir: Workdir) -> dict[str, float]:
+    """What `evaluation.suites_in_training` would have logged of the best checkpoint."""
+    suite = choose_suites((ORDER,), experiment.task)
+    _, variables = best_parameters(experiment, workdir)
+    answers = experiment.predictor(suite)(variables, "validation", ORDER)
+    curve = evaluate.suite_curve(suite[ORDER], answers)
+    return {f"suites.{ORDER}{ending}": value for ending, value in curve.items()}
 
 
 def _results(

@@ -9,6 +9,7 @@ samples.png      examples of the task
 sounds/          what is heard of them, as WAV
 curves.png       loss and accuracy over the run
 results.json     the outcome; present once the run is finished
+repeat.py        the configuration as a file for --config, beside the report
 predictions.npz  its answers to the test pairs
 evidence.npz     failed checks and an example of attention, for pictures
 failed.json      why a run of a study has no outcome, where it diverged
@@ -48,6 +49,7 @@ SAMPLES = "samples.png"
 SOUNDS = "sounds"
 METRICS = "metrics.jsonl"
 PREDICTIONS = "predictions.npz"
+REPEAT = "repeat.py"
 EVIDENCE = "evidence.npz"
 FAILURE = "failed.json"
 LOCK = ".lock"

@@ -1,4 +1,4 @@
-"""What the models of a study use: tables and figures of suites, references and checks."""
+"""What the models of a study use: the tables and figures of a page."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -7,22 +7,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from multimodal_vit.analysis import attention_figures
+from multimodal_vit.analysis import attention_figures, probe_tables
 from multimodal_vit.analysis.figures import sample_sheet
-from multimodal_vit.analysis.statistics import Summary
+from multimodal_vit.analysis.pages import MakeFigure
 from multimodal_vit.analysis.study_figures import by_data, curve, pairs_seen, styles
 from multimodal_vit.analysis.study_results import ConditionResults
-from multimodal_vit.analysis.tables import REFERRED
+from multimodal_vit.foils import SURE
 from multimodal_vit.probes.attention import AttentionExample, AttentionResult
 from multimodal_vit.suites import all_checks, suites_for
-
-MakeFigure = Callable[[str, Callable[[], Figure], str], Any]
-
-READERS = {
-    "text_only": "reads the text alone",
-    "label_set": "compares which classes occur",
-    "label_multiset": "compares which classes occur and how often, not where",
-}
 
 
 def probe_section(conditions: Sequence[ConditionResults], figure: MakeFigure) -> dict[str, Any]:
@@ -37,11 +29,14 @@ def probe_section(conditions: Sequence[ConditionResults], figure: MakeFigure) ->
     # All of them for each of many conditions would make a page of tens of megabytes.
     few = ATTENTION_FIGURES if len(conditions) <= 2 else OF_MANY
     shown_figures = {name: ATTENTION_FIGURES[name] for name in few}
+    single = len(conditions) == 1 and len(conditions[0].runs) == 1
+    tables = probe_tables.tables_of_a_run if single else probe_tables.tables_of_a_study
+    suites, checks = tables(conditions)
     return {
-        "suites": _suites(conditions),
-        "referred": _referred(conditions),
-        "checks": _checks(conditions),
-        "attention": _attention(conditions),
+        "suites": suites,
+        "referred": probe_tables.referred(conditions),
+        "checks": checks,
+        "attention": probe_tables.attention(conditions),
         "attention_figures": {
             c.name: [
                 figure(f"{name}_{c.name}", lambda draw=draw, shown=shown: draw(shown), text)
@@ -62,8 +57,9 @@ def probe_section(conditions: Sequence[ConditionResults], figure: MakeFigure) ->
         "in_training": figure(
             "suites_in_training",
             lambda: in_training(followed),
-            "Suites over training, on the validation split: of foils the share that is rejected, "
-            "else of right answers. Mean over seeds; the band from the lowest to the highest.",
+            "Suites over training, on the validation split: of foils the AUROC against true texts "
+            f"(a model reads in order from {SURE} on, of order foils), else the share of right "
+            "answers. Mean over seeds; the band from the lowest to the highest.",
         )
         if followed
         else None,
@@ -78,79 +74,6 @@ def probe_section(conditions: Sequence[ConditionResults], figure: MakeFigure) ->
             if any(not name.startswith("attention/") for name in c.evidence)
         ],
     }
-
-
-def _suites(conditions: Sequence[ConditionResults]) -> list[dict[str, Any]]:
-    """A row for each suite that all runs of some condition were asked."""
-    known = {name: s for c in conditions for name, s in suites_for(c.task).items()}
-    shares = {c.name: c.suites() for c in conditions}
-    names = [name for name in known if any(name in found for found in shares.values())]
-    return [
-        {
-            "name": name,
-            "about": known[name].about,
-            "foil": known[name].foil,
-            "shares": {
-                c: Summary.of(found[name]) if name in found else None for c, found in shares.items()
-            },
-        }
-        for name in names
-    ]
-
-
-def _referred(conditions: Sequence[ConditionResults]) -> dict[str, Any]:
-    """Models and references in one table: a row each, a column for each telling suite."""
-    shares = {c.name: c.suites() for c in conditions}
-    columns = [name for name in REFERRED if any(name in found for found in shares.values())]
-    references = [r["references"] for c in conditions for r in c.results if r.get("references")]
-    if not references:
-        return {}
-    exact = [r["expected"] for c in conditions for r in c.results if r.get("expected")]
-    readers = dict.fromkeys(
-        reader for found in references for asked in found.values() for reader in asked
-    )
-    rows = []
-    for reader in readers:
-        at = {
-            name: [f[name][reader] for f in references if reader in f.get(name, {})]
-            for name in columns
-        }
-        values = {name: float(np.mean(found)) if found else None for name, found in at.items()}
-        about = READERS.get(reader) or f"reads {reader.removeprefix('quadrants_')} of the positions"
-        known = [e[reader] for e in exact if reader in e]
-        rows.append({"about": about, "values": values, "exact": np.mean(known) if known else None})
-    models = {
-        c.name: {
-            name: Summary.of(shares[c.name][name]) if name in shares[c.name] else None
-            for name in columns
-        }
-        for c in conditions
-    }
-    return {"columns": columns, "models": models, "readers": rows}
-
-
-def _checks(conditions: Sequence[ConditionResults]) -> list[dict[str, Any]]:
-    """A row for each check that all runs of some condition were asked."""
-    about = {name: (check.kind, check.about) for name, check in all_checks().items()}
-    about["consistent"] = (
-        "consistency",
-        "of what is called true, the class outputs see other classes than the text names",
-    )
-    rates = {
-        c.name: {name: c.probed("checks", name, "failure_rate") for name in about}
-        for c in conditions
-    }
-    return [
-        {
-            "name": name,
-            "kind": kind,
-            "about": text,
-            "rates": {c: Summary.of(found[name]) if found[name] else None
-                      for c, found in rates.items()},
-        }
-        for name, (kind, text) in about.items()
-        if any(found[name] for found in rates.values())
-    ]  # fmt: skip
 
 
 ATTENTION_FIGURES: dict[str, tuple[Callable[[AttentionResult], Figure], str]] = {
@@ -199,52 +122,6 @@ def _attention_of(condition: ConditionResults) -> AttentionResult | None:
     return AttentionResult(numbers, example, condition.task.grid, condition.class_names)
 
 
-def _attention(conditions: Sequence[ConditionResults]) -> list[dict[str, Any]]:
-    """Rows of numbers on attention and occlusion, for the conditions whose runs have them."""
-    found = {c.name: c.probed("attention") for c in conditions}
-    found = {name: runs for name, runs in found.items() if runs}
-    if not found:
-        return []
-    layers = max(len(run["own_word_share"]) for runs in found.values() for run in runs)
-
-    def share(name: str, layer: int) -> Callable[[dict[str, Any]], float | None]:
-        return lambda run: float(np.mean(run[name][layer])) if layer < len(run[name]) else None
-
-    def effect(kind: str) -> Callable[[dict[str, Any]], float | None]:
-        return lambda run: ((run["occlusion"][kind] or {}).get("logit") or {}).get("difference")
-
-    rows: list[tuple[str, bool, Callable[[dict[str, Any]], float | None]]] = []
-    for name, about in (
-        ("own_word_share", "from quadrant i to word i"),
-        ("own_quadrant_share", "from word i to quadrant i"),
-    ):
-        rows += [(f"attention {about}, layer {i + 1}", True, share(name, i)) for i in range(layers)]
-    rows += [
-        ("one wrong word: its quadrant hidden, less another (logit)", False, effect("single_foil")),
-        ("two words swapped: theirs hidden, less others (logit)", False, effect("swap_adjacent")),
-        (
-            "rank correlation of rollout with the effect of hiding, within a pair", False,
-            lambda run: run["rollout_occlusion"].get("within_pairs"),
-        ),
-    ]  # fmt: skip
-    chance = next(iter(found.values()))[0]["chance"]
-    table = []
-    for about, is_share, get in rows:
-        values = {name: [get(run) for run in runs] for name, runs in found.items()}
-        table.append(
-            {
-                "about": about,
-                "share": is_share,
-                "chance": chance if is_share else 0.0,
-                "values": {
-                    name: None if None in numbers else Summary.of(numbers)
-                    for name, numbers in values.items()
-                },
-            }
-        )
-    return table
-
-
 def reliability(conditions: Sequence[ConditionResults]) -> Figure:
     """Reliability diagrams (Guo et al. 2017), a panel for each data set."""
     groups = by_data(conditions)
@@ -285,6 +162,9 @@ def in_training(conditions: Sequence[ConditionResults]) -> Figure:
     names = list(
         dict.fromkeys(n for c in conditions for n in c.config.evaluation.suites_in_training)
     )
+    known = {name: s for c in conditions for name, s in suites_for(c.task).items()}
+    foils = {name: name in known and known[name].foil for name in names}
+    metrics = {name: _metric_of(name, foils[name], conditions) for name in names}
     figure = Figure(figsize=(5.6 * len(groups), 3.3 * len(names) + 0.4), layout="constrained")
     panels = figure.subplots(len(names), len(groups), squeeze=False, sharex="col", sharey="row")
     for column, (data, members) in enumerate(groups.items()):
@@ -293,14 +173,32 @@ def in_training(conditions: Sequence[ConditionResults]) -> Figure:
             axes = panels[row, column]
             for style, condition in zip(styles(), members, strict=False):
                 if name in condition.config.evaluation.suites_in_training:
-                    curve(axes, condition, f"suites.{name}", style, condition.name)
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+                    curve(axes, condition, metrics[name], style, condition.name)
+            if metrics[name].endswith(".auroc"):
+                axes.axhline(0.5, color="0.5", linewidth=0.8, linestyle=(0, (1, 3)))
+                axes.axhline(SURE, color="0.5", linewidth=0.8, linestyle=(0, (6, 3)))
+            else:
+                axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             if column == 0:
-                axes.set_ylabel(name)
+                axes.set_ylabel(f"{name}\n{_measured(metrics[name], foils[name])}")
             if row == 0:
                 axes.legend(fontsize=8, frameon=False)
         pairs_seen(panels[-1, column])
     return figure
+
+
+def _metric_of(name: str, foil: bool, conditions: Sequence[ConditionResults]) -> str:
+    """What a suite's curve shows: of foils AUROC, where every run that was asked has logged it."""
+    asked = [c for c in conditions if name in c.config.evaluation.suites_in_training]
+    auroc = f"suites.{name}.auroc"
+    logged = all(c.curve("validation", auroc)[0].size for c in asked)
+    return auroc if foil and logged else f"suites.{name}"
+
+
+def _measured(metric: str, foil: bool) -> str:
+    if metric.endswith(".auroc"):
+        return "AUROC against true texts"
+    return "rejected (bias and all)" if foil else "right answers"
 
 
 def failures(condition: ConditionResults) -> Figure:

@@ -1,48 +1,30 @@
 """The report of a study: a self-contained HTML page, the same in Markdown, figures as files.
 
-Everything is read from the runs' folders. Strings from data and configurations are escaped.
+Everything is read from the runs' folders.
 """
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
+from multimodal_vit.analysis import scale_figure, study_tests
 from multimodal_vit.analysis import study_figures as figures
 from multimodal_vit.analysis.figures import task_sheet
+from multimodal_vit.analysis.pages import MakeFigure, figures_in, write_pages
 from multimodal_vit.analysis.probe_report import probe_section
-from multimodal_vit.analysis.statistics import Summary, compare, holm
+from multimodal_vit.analysis.statistics import Summary
 from multimodal_vit.analysis.study_results import ConditionResults, class_shares
-from multimodal_vit.files import replacing
-from multimodal_vit.study.definition import SUMMARY, StudyRun, runs_of, study
+from multimodal_vit.study.definition import SUMMARY, StudyRun, runs_of
 from multimodal_vit.study.runner import load_data
 from multimodal_vit.train.progress import duration
 from multimodal_vit.workdir import Workdir
 
 NUM_EXAMPLES = NUM_MISTAKES = 8
-
-
-@dataclasses.dataclass(frozen=True)
-class ReportFigure:
-    """A figure in the page.
-
-    Attributes:
-      name: of its files in `figures/`.
-      light: a data address for light pages.
-      dark: a data address for dark pages.
-      text: what a reader who cannot see it is told, and the caption.
-    """
-
-    name: str
-    light: str
-    dark: str
-    text: str
 
 
 def write_report(
@@ -57,56 +39,42 @@ def write_report(
       failed: reasons by run.
 
     Returns:
-      What `study.json` holds: summaries and tests.
+      What `study.json` holds: summaries, verdicts and tests.
     """
-    conditions = _finished(config, runs_of(config, folder))
+    conditions = finished_conditions(config, runs_of(config, folder))
     summaries = {c.name: Summary.of(c.accuracies) for c in conditions}
-    tests = _tests(config, summaries)
+    tests = study_tests.accuracy_tests(config, summaries)
     content = {
         "name": config.name,
         "title": config.title,
         "conditions": {
-            c.name: dataclasses.asdict(summaries[c.name]) | {"values": c.accuracies}
+            c.name: dataclasses.asdict(summaries[c.name])
+            | {"values": c.accuracies, "chance": c.chance, "at_chance": c.at_chance}
+            | {"sentence": study_tests.condition_sentence(c), "reads_order": c.reads_order}
+            | {"places": [v["scale"]["place"] for v in c.verdicts if v["scale"]]}
             for c in conditions
         },
+        "answers": _answers(conditions, tests),
         "tests": tests,
+        "suite_tests": study_tests.suite_tests(config, conditions),
         "failed": dict(failed),
     }
     Workdir(folder).save_json(SUMMARY, _without_nan(content))
-    _write_pages(folder, _page(config, folder, conditions, summaries, tests, command, failed))
+    page = _page(config, folder, conditions, summaries, content, command)
+    write_pages(folder, "report", page)
     return content
 
 
-def write_run_report(config: ConfigDict, workdir: Workdir, command: str) -> Path:
-    """Writes the same page for one finished run into its folder, and returns the page's path.
-
-    Args:
-      config: the run's.
-      workdir: its folder.
-      command: that made it.
-    """
-    name = re.sub(r"[^\w-]", "_", config.name)
-    study_config = study(f"{config.name}, seed {config.seed}", {name: config})
-    study_config.num_seeds, study_config.first_seed = 1, config.seed
-    conditions = _finished(study_config, [StudyRun(name, config, workdir)])
-    summaries = {name: Summary.of(conditions[0].accuracies)}
-    folder = workdir.path
-    _write_pages(folder, _page(study_config, folder, conditions, summaries, [], command, {}))
-    return folder / "report.html"
+def _answers(
+    conditions: Sequence[ConditionResults], tests: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    nowhere = {c.name for c in conditions if c.at_chance}
+    own = [test for test in tests if test["source"] == study_tests.OWN]
+    return [study_tests.answer(test, nowhere) for test in own]
 
 
-def _write_pages(folder: Path, page: Mapping[str, Any]) -> None:
-    loader = jinja2.PackageLoader("multimodal_vit.analysis")
-    options = {"trim_blocks": True, "lstrip_blocks": True, "undefined": jinja2.StrictUndefined}
-    html = jinja2.Environment(loader=loader, autoescape=True, **options)
-    markdown = jinja2.Environment(loader=loader, autoescape=False, **options)
-    markdown.finalize = _escape_markdown
-    for environment, name in ((html, "report.html"), (markdown, "report.md")):
-        environment.filters |= {"percent": percent, "p": p_value}
-        _write(folder / name, environment.get_template(f"{name}.j2").render(page))
-
-
-def _finished(config: ConfigDict, all_runs: Sequence[StudyRun]) -> list[ConditionResults]:
+def finished_conditions(config: ConfigDict, all_runs: Sequence[StudyRun]) -> list[ConditionResults]:
+    """The conditions that have a finished run, with these runs."""
     runs: dict[str, list[StudyRun]] = {}
     for run in all_runs:
         if run.workdir.results() is not None:
@@ -116,61 +84,28 @@ def _finished(config: ConfigDict, all_runs: Sequence[StudyRun]) -> list[Conditio
     return [ConditionResults(n, mine, splits_of(mine[0].config)) for n, mine in ordered.items()]
 
 
-def _tests(config: ConfigDict, summaries: Mapping[str, Summary]) -> list[dict[str, Any]]:
-    """The study's comparisons, here and as published, each family with Holm's correction."""
-    published = published_summaries(config)
-    found = []
-    for source, known in (("this study", summaries), (config.published_source, published)):
-        family = []
-        for first, second in config.comparisons:
-            if first in known and second in known:
-                result = compare(known[first], known[second])
-                if result is not None:
-                    family.append((first, second, result))
-        student = holm([result.student.p for *_, result in family])
-        welch = holm([result.welch.p for *_, result in family])
-        for (first, second, result), p, welch_p in zip(family, student, welch, strict=True):
-            found.append(
-                {"source": source or "published", "first": first, "second": second}
-                | dataclasses.asdict(result)
-                | {"holm": {"student": p, "welch": welch_p}}
-            )
-    return found
-
-
-def published_summaries(config: ConfigDict) -> dict[str, Summary]:
-    """The published mean, standard deviation and number of runs of a study's conditions."""
-    return {n: Summary(p.mean, p.std, p.runs) for n, p in config.published.items()}
-
-
 def _page(
     config: ConfigDict,
     folder: Path,
     conditions: Sequence[ConditionResults],
     summaries: Mapping[str, Summary],
-    tests: Sequence[Mapping[str, Any]],
+    content: Mapping[str, Any],
     command: str,
-    failed: Mapping[str, str],
 ) -> dict[str, Any]:
     """What the templates show; draws the figures into the folder."""
-    (folder / "figures").mkdir(exist_ok=True)
-    published = published_summaries(config)
+    published = study_tests.published_summaries(config)
     classifies = conditions[0].task.classifies  # and so do the others: study.definition.problems
-    main, second = ("accuracy", "macro_f1") if classifies else ("match_accuracy", "class_accuracy")
-    by_data = {_task_name(c, conditions): c for c in reversed(conditions)}
-
-    def figure(name: str, draw: Any, text: str) -> ReportFigure:
-        name = re.sub(r"[^\w-]", "_", name)  # names of data sets can hold anything
-        return ReportFigure(name, *figures.themed(draw, folder / "figures", name), text)
-
-    shares = {name: class_shares(c.experiment) for name, c in reversed(by_data.items())}
+    second = "macro_f1" if classifies else "class_accuracy"
+    figure = figures_in(folder)
     planned = dict.fromkeys(config.conditions, config.num_seeds)
     rows = [
         {
             "name": c.name,
             "summary": summaries[c.name],
-            "interval": summaries[c.name].interval(),
-            "chance": np.mean(c.values("test", "chance", main)),
+            "interval": c.interval,
+            "chance": c.chance,
+            "at_chance": c.at_chance,
+            "order": f"{sum(c.reads_order)} of {len(c.reads_order)}" if c.reads_order else "–",
             "second": Summary.of(c.values("test", second)),
             "published": published.get(c.name),
             "planned": planned[c.name],
@@ -181,30 +116,21 @@ def _page(
         }
         for c in conditions
     ]
-    found_mistakes = [] if classifies else [(c, c.mistakes(NUM_MISTAKES)) for c in conditions]
+    # A condition at chance is said before anything is called better.
+    by_chance = sorted(conditions, key=lambda c: not c.at_chance)
+    said = {name: known["sentence"] for name, known in content["conditions"].items()}
+    differing = _differing(config)
     return {
         "classifies": classifies,
         "config": config,
-        "answers": [answer(t) for t in tests if t["source"] == "this study"],
-        "examples": [
-            figure(
-                f"examples_{data}",
-                lambda c=c: task_sheet(c.experiment, NUM_EXAMPLES),
-                f"Examples of the task on {data}. Above each its text; below whether the text is "
-                "true of it. The green lines are not in the data. Where the words are spoken, "
-                "their spectrograms stand beside the image."
-                if c.task.audio_shape is not None
-                else f"Examples of the task on {data}. Above each its text; below whether the text "
-                "is true of it. The green lines are not in the data.",
-            )
-            for data, c in reversed(by_data.items())
-        ],
-        "splits": {
-            data: (c.experiment.splits.origin, _sizes(c)) for data, c in reversed(by_data.items())
-        },
+        "verdicts": [said[c.name] for c in by_chance],
+        "answers": content["answers"],
+        "suite_answer": study_tests.suite_answer(content["suite_tests"]),
+        "suite_tests": content["suite_tests"],
+        "strip": strip_of(conditions, figure),
         "shapes": {c.name: c.shapes() for c in conditions},
         "rows": rows,
-        "tests": tests,
+        "tests": content["tests"],
         "accuracies": figure(
             "accuracies",
             lambda: figures.accuracies(conditions, published, config.published_source),
@@ -212,11 +138,68 @@ def _page(
             "split.",
         ),
         "probes": probe_section(conditions, figure),
+        **pictures_of(conditions, figure),
+        "shares": _class_shares(conditions),
+        "budget": _budget(config),
+        "differing": differing,
+        "common": common_fields(config, differing),
+        "versions": versions_of(conditions),
+        "total_seconds": duration(sum(sum(c.values("train_seconds")) for c in conditions)),
+        "total_pflop": sum(sum(c.values("pflop")) for c in conditions),
+        "command": command.replace("\n", " "),
+        "rules": rules_of(conditions),
+        "splits": {
+            data: (c.experiment.splits.origin, _sizes(c))
+            for data, c in _by_data(conditions).items()
+        },
+        "failed": content["failed"],
+        "duration": duration,
+    }
+
+
+def strip_of(conditions: Sequence[ConditionResults], figure: MakeFigure) -> Any:
+    """The strip of all conditions whose runs were asked the same steps; None where none was."""
+    scales = {c.name: [v["scale"] for v in c.verdicts] for c in conditions}
+    known = {name: mine for name, mine in scales.items() if None not in mine}
+    marks = [scale["marks"] for mine in known.values() for scale in mine]
+    if not marks or any(mine != marks[0] for mine in marks):
+        return None
+    said = {}
+    for c in conditions:
+        if len(c.runs) == 1 and c.reads_order:
+            said[c.name] = "reads in order" if c.reads_order[0] else "does not read in order"
+        elif c.reads_order:
+            said[c.name] = f"{sum(c.reads_order)} of {len(c.reads_order)} read in order"
+    about = f"{scale_figure.CAPTION}{', the line its 95 % interval' if known else ''}."
+    return figure("scale", lambda: scale_figure.strip(known, said), about)
+
+
+def pictures_of(conditions: Sequence[ConditionResults], figure: MakeFigure) -> dict[str, Any]:
+    """The pictures that every page has: examples, curves, errors."""
+    classifies = conditions[0].task.classifies
+    found_mistakes = [] if classifies else [(c, c.mistakes(NUM_MISTAKES)) for c in conditions]
+    seeds = max(len(c.runs) for c in conditions) > 1
+    over = ": mean over seeds, the band from the lowest to the highest seed" if seeds else ""
+    return {
+        "examples": [
+            figure(
+                f"examples_{data}",
+                lambda c=c: task_sheet(c.experiment, NUM_EXAMPLES),
+                f"Examples of the task on {data}. Above each its text; below whether the text is "
+                "true of it. The green lines are not in the data."
+                + (
+                    " Where the words are spoken, their spectrograms stand beside the image."
+                    if c.task.audio_shape is not None
+                    else ""
+                ),
+            )
+            for data, c in _by_data(conditions).items()
+        ],
         "curves": figure(
             "curves",
             lambda: figures.curves(conditions),
-            "Validation loss and accuracy over training: mean over seeds, the band from the lowest "
-            "to the highest seed; the thin line is the training loss.",
+            f"Validation loss and accuracy over training{over}; the thin line is the training "
+            "loss.",
         ),
         "by_replaced": None
         if classifies
@@ -243,27 +226,27 @@ def _page(
             if found
         ],
         "no_mistakes": [c.name for c, found in found_mistakes if not found],
-        "shares": {
-            data: {
-                "names": c.class_names,
-                "shares": shares[data].tolist(),
-                "expected": (
-                    c.experiment.splits.train.class_frequencies / c.task.num_positions
-                ).tolist(),
-            }
-            for data, c in reversed(by_data.items())
-            if c.task.num_classes <= 20
-        },
-        "budget": _budget(config),
-        "differing": _differing(config),
-        "common": _common(config),
-        "versions": _versions(conditions),
-        "total_seconds": duration(sum(sum(c.values("train_seconds")) for c in conditions)),
-        "total_pflop": sum(sum(c.values("pflop")) for c in conditions),
-        "command": command.replace("\n", " "),
-        "rules": _rules(conditions),
-        "failed": failed,
-        "duration": duration,
+    }
+
+
+def _by_data(conditions: Sequence[ConditionResults]) -> dict[str, ConditionResults]:
+    """A condition of each data set, and of each task on it."""
+    by_data = {_task_name(c, conditions): c for c in reversed(conditions)}
+    return dict(reversed(by_data.items()))
+
+
+def _class_shares(conditions: Sequence[ConditionResults]) -> dict[str, Any]:
+    """Table D.1 of each data set with few classes."""
+    return {
+        data: {
+            "names": c.class_names,
+            "shares": class_shares(c.experiment).tolist(),
+            "expected": (
+                c.experiment.splits.train.class_frequencies / c.task.num_positions
+            ).tolist(),
+        }
+        for data, c in _by_data(conditions).items()
+        if c.task.num_classes <= 20
     }
 
 
@@ -277,7 +260,7 @@ def _task_name(condition: ConditionResults, conditions: Sequence[ConditionResult
     return f"{data}, {first.name}"
 
 
-def _rules(conditions: Sequence[ConditionResults]) -> dict[str, list[str]]:
+def rules_of(conditions: Sequence[ConditionResults]) -> dict[str, list[str]]:
     """How pairs are drawn, in words, and the conditions that are trained so."""
     rules: dict[str, list[str]] = {}
     for c in conditions:
@@ -301,33 +284,19 @@ def _rules(conditions: Sequence[ConditionResults]) -> dict[str, list[str]]:
     return rules
 
 
-def _versions(conditions: Sequence[ConditionResults]) -> dict[str, str]:
+def versions_of(conditions: Sequence[ConditionResults]) -> dict[str, str]:
     """The versions and devices of all runs."""
     found = [results["versions"] for c in conditions for results in c.results]
-    return {name: ", ".join(dict.fromkeys(v[name] for v in found)) for name in found[0]}
+    names = dict.fromkeys(name for known in found for name in known)
+    return {
+        name: ", ".join(dict.fromkeys(str(known.get(name, "not known")) for known in found))
+        for name in names
+    }
 
 
 def _sizes(condition: ConditionResults) -> tuple[int, int, int]:
     splits = condition.experiment.splits
     return len(splits.train), len(splits.validation), len(splits.test)
-
-
-def answer(test: Mapping[str, Any]) -> str:
-    """A comparison in a sentence, as it was found; the interval is of the difference it names."""
-    first, second, difference = test["first"], test["second"], test["difference"]
-    low, high = test["interval"]
-    if difference < 0:
-        first, second, difference, low, high = second, first, -difference, -high, -low
-    interval = (
-        f"(95 % interval {100 * low:+.2f} to {100 * high:+.2f}; Welch's t-test, Holm-corrected "
-        f"{p_value(test['holm']['welch'])})"
-    )
-    if test["holm"]["welch"] < 0.05:
-        return f"{first} is {100 * difference:.2f} points better than {second} {interval}."
-    return (
-        f"Between {first} and {second} no sure difference was found: "
-        f"{100 * difference:+.2f} points {interval}."
-    )
 
 
 def _budget(config: ConfigDict) -> str:
@@ -352,28 +321,11 @@ def _differing(config: ConfigDict) -> dict[str, dict[str, Any]]:
     }
 
 
-def _common(config: ConfigDict) -> dict[str, Any]:
-    differing = _differing(config)
+def common_fields(config: ConfigDict, differing: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields in which the conditions agree."""
     fields = configuration.fields(next(iter(config.conditions.values())))
     hidden = ("name", "seed", "data.directory")
     return {k: v for k, v in fields.items() if k not in differing and k not in hidden}
-
-
-def percent(value: float, digits: int = 2) -> str:
-    """A fraction as "97.73 %"; a dash for NaN."""
-    return "–" if np.isnan(value) else f"{100 * value:.{digits}f} %"
-
-
-def p_value(p: float) -> str:
-    """A p-value as "p = 0.012" or "p < 0.0001"."""
-    return "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}" if p < 0.1 else f"p = {p:.2f}"
-
-
-def _escape_markdown(value: object) -> object:
-    """Text from data or configuration cannot become markup, unless a template says |safe."""
-    if isinstance(value, str) and not hasattr(value, "__html__"):
-        return re.sub(r"([\\`*_{}\[\]<>#|])", r"\\\1", value.replace("\n", " "))
-    return value
 
 
 def _without_nan(value: Any) -> Any:
@@ -382,8 +334,3 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_without_nan(v) for v in value]
     return None if isinstance(value, float) and np.isnan(value) else value
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as file:
-        file.write(text)

@@ -25,6 +25,7 @@ LABELS = {
     "model.embedding_dim": "D_e, embedding size",
     "model.num_heads": "heads, of attention",
 }
+TRIALS_FOR_IMPORTANCES = 10  # for each field, below which a warning stands beside them
 MOST_ROWS = 10  # on screen; the files hold all
 
 
@@ -53,7 +54,7 @@ def table(found: dict[str, Any], name: str) -> Table:
     for heading in ("rank", "trial"):
         drawn.add_column(heading, justify="right")
     drawn.add_column("setting")
-    for heading in ("true/false", "per class", "seeds", "hours"):
+    for heading in ("true/false", "per class", "order", "seeds", "hours"):
         drawn.add_column(heading, justify="right", no_wrap=True)
     for rank, row in enumerate(done[:MOST_ROWS], 1):
         drawn.add_row(
@@ -62,6 +63,7 @@ def table(found: dict[str, Any], name: str) -> Table:
             ", ".join(f"{label(f).partition(',')[0]} {v}" for f, v in row["setting"].items()),
             _spread(row, "match_accuracy"),
             _spread(row, "class_accuracy"),
+            f"{sum(row['reads_order'])} of {len(row['reads_order'])}" if row["reads_order"] else "",
             str(row["seeds"]),
             f"{row['hours']:.3f}",
         )
@@ -90,10 +92,35 @@ def remarks(found: dict[str, Any]) -> Iterator[str]:
             f"  {name}: {condition['hours']:.3f} accelerator hours; {used or 'no trial'}, of "
             f"{condition['num_settings']} settings{whole}"
         )
+        yield from _warnings(name, condition)
         for status in ("failed", "skipped"):
             reasons = Counter(r["reason"] for r in condition["trials"] if r["status"] == status)
             for reason, count in reasons.most_common():
                 yield f"    {status}, {count} ×: {reason}"
+
+
+def _warnings(name: str, condition: dict[str, Any]) -> Iterator[str]:
+    """What must be known before a winner is taken for one."""
+    winner = condition["winner"]
+    if winner and winner["above_chance"] and not any(winner["above_chance"]):
+        yield (
+            f"    Warning: the best trial of {name}, {winner['match_accuracy_mean']:.2%}, cannot "
+            f"be told from chance, {winner['chance'][0]:.2%}: nothing was found. Give the trials "
+            "more training pairs, or search other fields"
+        )
+    if winner and winner["reads_order"]:
+        seeds = len(winner["reads_order"])
+        yield (
+            f"    its winner reads in order with {sum(winner['reads_order'])} of {seeds} seeds "
+            "(docs/probes.md); it was not ranked by this"
+        )
+    done = condition["counts"]["done"]
+    fields = len(fields_of(condition))
+    if 2 <= done < TRIALS_FOR_IMPORTANCES * fields:
+        yield (
+            f"    Warning: {done} finished trials for {fields} fields: their importances say "
+            f"little; {TRIALS_FOR_IMPORTANCES * fields} or more would"
+        )
 
 
 def write_csv(found: dict[str, Any], path: Path) -> None:
@@ -101,6 +128,7 @@ def write_csv(found: dict[str, Any], path: Path) -> None:
     conditions = found["conditions"]
     fields = list(dict.fromkeys(f for c in conditions.values() for f in fields_of(c)))
     columns = [f"{m}_{s}" for m in ("match_accuracy", "class_accuracy") for s in ("mean", "std")]
+    columns += ["order_auroc_mean", "seeds_reading_order"]
     columns = ["trial", "status", "reason", *columns, "seeds", "hours", "attempts"]
     with replacing(path, newline="") as file:
         writer = csv.DictWriter(file, ["condition", *columns, *fields])
@@ -223,6 +251,7 @@ def _importances(condition: dict[str, Any], done: list[dict[str, Any]], title: s
         )
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
+    enough = len(done) >= TRIALS_FOR_IMPORTANCES * len(fields)
     figure = Figure(
         figsize=(7, 1.6 + 0.45 * len(shares)), layout="constrained", label="importances"
     )
@@ -236,6 +265,7 @@ def _importances(condition: dict[str, Any], done: list[dict[str, Any]], title: s
     axes.set_xlabel(
         "share of the explained variance of the mean validation\n"
         f"true/false accuracy (fANOVA, {len(done)} finished trials)"
+        + ("" if enough else "\ntoo few trials for these fields: they say little")
     )
     axes.grid(axis="x", color="0.9")
     axes.set_axisbelow(True)

@@ -108,6 +108,27 @@ def compare(first: Summary, second: Summary) -> Comparison | None:
     )
 
 
+def detectable(std: float, n: int, power: float = 0.8) -> float:
+    """The true difference of means that a two-sided t-test at 5 % finds in `power` of all studies.
+
+    Args:
+      std: the standard deviation within each of two groups.
+      n: the runs in each, at least 2.
+      power: the share of studies.
+
+    Returns:
+      In the unit of `std`; 0 where nothing varies.
+    """
+    df = 2 * n - 2
+    critical = float(stats.t.ppf(0.975, df))
+
+    def found(noncentrality: float) -> float:
+        above = stats.nct.sf(critical, df, noncentrality)
+        return float(above + stats.nct.cdf(-critical, df, noncentrality)) - power
+
+    return std * math.sqrt(2 / n) * float(optimize.brentq(found, 0.1, critical + 10))
+
+
 def noncentrality_interval(t: float, df: float) -> tuple[float, float]:
     """The noncentralities of which `t` is the 97.5 % and the 2.5 % point: a 95 % interval."""
     # P(T ≤ t) is the mean of Φ(t·s − noncentrality) over s = √(χ²/df); taken over equally likely s,

@@ -13,10 +13,12 @@ from ml_collections import ConfigDict
 from scipy import special
 
 from multimodal_vit import sampler
+from multimodal_vit.analysis.statistics import Summary
 from multimodal_vit.data import Splits
 from multimodal_vit.evaluate import Predictions, main_metric
 from multimodal_vit.models import example_inputs
 from multimodal_vit.objectives import match_logit
+from multimodal_vit.probes.verdict import at_chance, verdict
 from multimodal_vit.sampler import Task
 from multimodal_vit.study.definition import StudyRun
 from multimodal_vit.train.experiment import Experiment
@@ -85,6 +87,50 @@ class ConditionResults:
         """The test accuracy of each run's true/false answers, or of a classifier's."""
         return [main_metric(results["test"]) for results in self.results]
 
+    @cached_property
+    def verdicts(self) -> list[dict[str, Any]]:
+        """What is said of each run; see `probes.verdict`."""
+        return [verdict(results) for results in self.results]
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of always giving the commoner answer, the mean over runs."""
+        main = "accuracy" if self.task.classifies else "match_accuracy"
+        return float(np.mean(self.values("test", "chance", main)))
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of the accuracy: over seeds, or of a single run over images."""
+        if len(self.runs) > 1:
+            return Summary.of(self.accuracies).interval()
+        main = "accuracy" if self.task.classifies else "match_accuracy"
+        low, high = self.results[0]["test"]["intervals"][main]
+        return low, high
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether the accuracy cannot be told from always giving the commoner answer."""
+        return at_chance(float(np.mean(self.accuracies)), self.interval[0], self.chance)
+
+    @property
+    def reads_order(self) -> list[bool]:
+        """Of each run that was asked, whether it reads in order."""
+        return [v["reads_order"] for v in self.verdicts if v["reads_order"] is not None]
+
+    def leading(self) -> dict[str, list[float]]:
+        """What leads of each suite and check that every run was asked, of each run.
+
+        Of foils and checks the AUROC, of other suites the share of right answers.
+        """
+        found: dict[str, list[float]] = {}
+        for name in self.results[0].get("suites", {}):
+            foil = "rejection_rate" in self.results[0]["suites"][name]
+            main = "accuracy" if self.task.classifies else "match_accuracy"
+            found[name] = self.probed("suites", name, "auroc" if foil else main)
+        for name in self.results[0].get("checks", {}):
+            found[f"check {name}"] = self.probed("checks", name, "auroc")
+        return {name: values for name, values in found.items() if values}
+
     def values(self, *place: str) -> list[float]:
         """A number of each run's results, such as `values("test", "class_accuracy")`."""
         found = []
@@ -147,18 +193,6 @@ class ConditionResults:
             if shares:
                 found[number] = shares
         return found
-
-    def suites(self) -> dict[str, list[float]]:
-        """For each suite that every run was asked, its runs' shares of right answers.
-
-        Of foil suites, on the foils alone.
-        """
-        asked = [results.get("suites", {}) for results in self.results]
-        names = [name for name in asked[0] if all(name in other for other in asked)]
-        return {
-            name: [a[name].get("rejection_rate", main_metric(a[name])) for a in asked]
-            for name in names
-        }
 
     def _logit(self, predictions: Predictions) -> np.ndarray:
         return np.asarray(match_logit(predictions.logits, self.task.num_classes))

@@ -124,21 +124,43 @@ def probe_tables(title: str, found: Mapping[str, Any]) -> Iterator[Table]:
       title: above the first.
       found: as `multimodal_vit.probes.answers.probe` returns them.
     """
-    table = Table(title=title, title_justify="left")
-    table.add_column("suite", no_wrap=True)
-    for heading in ("pairs", "right", "on true", "on false", "AUROC", "ECE"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for name, metrics in found["suites"].items():
-        shares = [
-            "" if metrics.get(key) is None else f"{metrics[key]:.1%}"
-            for key in ("match_accuracy", "match_accuracy_true", "match_accuracy_false")
-        ]
-        if "accuracy" in metrics:  # of a classifier
-            shares[0] = f"{metrics['accuracy']:.1%}"
-        auroc = f"{metrics['auroc']:.3f}" if "auroc" in metrics else ""
-        ece = f"{metrics['ece']:.3f}" if "ece" in metrics else ""
-        table.add_row(name, f"{metrics['num_pairs']:,}", *shares, auroc, ece)
-    if found["suites"]:
+    foils = {name: m for name, m in found["suites"].items() if "rejection_rate" in m}
+    others = {name: m for name, m in found["suites"].items() if name not in foils}
+    if foils:
+        table = Table(title=f"{title}: foils told from true texts", title_justify="left")
+        table.add_column("suite", no_wrap=True)
+        for heading in ("AUROC", "95% interval", "rejected more", "foils", "true", "same grid"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for name, metrics in foils.items():
+            score = metrics.get("paired", {}).get("text_score")
+            table.add_row(
+                name,
+                *_told_apart(metrics),
+                _share(metrics["rejection_rate"]),
+                _share(metrics.get("true_rejection_rate")),
+                _share(score),
+            )
+        table.caption = (
+            "rejected more: foils rejected less true texts rejected (by chance 0); same grid: how "
+            "often the true text of a grid gets the higher logit (by chance 50%)"
+        )
+        table.caption_justify = "left"
+        yield table
+    if others:
+        heading = "Other suites" if foils else title
+        table = Table(title=heading, title_justify="left")
+        table.add_column("suite", no_wrap=True)
+        for heading in ("right", "95% interval", "on true", "on false", "AUROC", "ECE"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for name, metrics in others.items():
+            main = "accuracy" if "accuracy" in metrics else "match_accuracy"
+            table.add_row(
+                name,
+                _share(metrics[main]),
+                _between(metrics["intervals"][main]),
+                *(_share(metrics.get(f"match_accuracy_{kind}")) for kind in ("true", "false")),
+                *(f"{metrics[key]:.3f}" if key in metrics else "" for key in ("auroc", "ece")),
+            )
         yield table
     references = {name: found["references"].get(name) for name in REFERRED}
     if any(references.values()):
@@ -156,18 +178,51 @@ def probe_tables(title: str, found: Mapping[str, Any]) -> Iterator[Table]:
         table = Table(title="Checks", title_justify="left")
         for heading in ("check", "kind"):
             table.add_column(heading, no_wrap=True)
-        for heading in ("pairs", "fails", "95% interval"):
+        for heading in ("AUROC", "95% interval", "rejected more", "fails"):
             table.add_column(heading, justify="right", no_wrap=True)
         for name, check in found["checks"].items():
-            checks = all_checks()
-            row = [name, checks[name].kind if name in checks else "consistency"]
-            row.append(f"{check['num_pairs']:,}")
-            if "failure_rate" in check:
-                low, high = check["intervals"]["failure_rate"]
-                row += [f"{check['failure_rate']:.1%}", f"{low:.1%} – {high:.1%}"]
-            table.add_row(*row)
+            known = all_checks()
+            kind = known[name].kind if name in known else "consistency"
+            table.add_row(name, kind, *_told_apart(check), _share(check.get("failure_rate")))
         yield table
 
 
+def _told_apart(metrics: Mapping[str, Any]) -> list[str]:
+    """AUROC, its interval, and how much more false texts are rejected than true ones."""
+    if "auroc" not in metrics or "auroc" not in metrics["intervals"]:
+        return ["", "", ""]
+    low, high = metrics["intervals"]["auroc"]
+    more = f"{100 * metrics['rejection_difference']:+.1f}"
+    return [f"{metrics['auroc']:.3f}", f"{low:.3f} – {high:.3f}", more]
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+def _between(interval: Sequence[float]) -> str:
+    return f"{interval[0]:.1%} – {interval[1]:.1%}"
+
+
+def verdict_lines(verdict: Mapping[str, Any]) -> Iterator[str]:
+    """What `probes.verdict` says, a line each: what it can, what it uses, bias, certainty, cost."""
+    for name in ("can", "uses", "bias", "calibration", "cost"):
+        if verdict[name]:
+            yield verdict[name]
+    if verdict["scale"]:
+        yield scale_line(verdict["scale"])
+
+
+def scale_line(scale: Mapping[str, Any], width: int = 48) -> str:
+    """The scale of what a model uses in one line of text, the model's place an "O"."""
+    marks, place = scale["marks"], scale["place"]
+    steps = len(marks) - 1
+    cells = ["─"] * (width + 1)
+    for i in range(steps + 1):
+        cells[round(i * width / steps)] = "┼"
+    cells[round(place * width / steps)] = "O"
+    return f"{marks[0]} {''.join(cells)} {marks[-1]}  ({place:.2f} of {steps}: {', '.join(marks)})"
+
+
 # The suites that tell the references apart; "exactly" is of the first.
-REFERRED = ("standard", "single_foil", "order_foil")
+REFERRED = ("standard", "single_foil", "count_foil", "order_foil")

@@ -37,10 +37,10 @@ class Probed:
     Attributes:
       predictions: the answers to the test split.
       results: "test", as `evaluate.metrics`; "suites", as `evaluate.suite_metrics`; "references",
-        for each suite each reader's share of right answers, or of rejected foils; "skipped", why a
-        suite was not asked, by its name; with everything also "checks", as
-        `evaluate.check_metrics`, "expected", the readers' exact accuracies on the published task,
-        and "attention", as `attention_probe`, where the model has any.
+        for each suite each reader's share of right answers, or of rejected foils, and
+        "reference_auroc"; "skipped", why a suite was not asked, by its name; with everything also
+        "checks", as `evaluate.check_metrics`, "expected", the readers' exact accuracies on the
+        published task, and "attention", as `attention_probe`, where the model has any.
       evidence: for pictures: failed pairs of each check, before and after its change:
         "<check>/before/image" uint8 [F, H, W, C], ".../words" and ".../labels" int32 [F, n] and
         ".../probability" of "true" float32 [F]. And "attention/…", an `AttentionExample`.
@@ -71,7 +71,7 @@ def probe(
     frequencies = experiment.splits.train.class_frequencies
     judges = not experiment.task.classifies  # else there is no text to read
     read = readers(task, frequencies) if judges else {}
-    results |= {"suites": {}, "references": {}, "skipped": {}}
+    results |= {"suites": {}, "references": {}, "reference_auroc": {}, "skipped": {}}
     for name, suite in suites.items():
         try:
             predictions = predict(variables, "test", name)
@@ -92,6 +92,10 @@ def probe(
                 reader: float((says(words, shown) == predictions.match[counts]).mean())
                 for reader, says in read.items()
             }
+            results["reference_auroc"][name] = {
+                reader: _auroc(says(predictions.words, predictions.labels), predictions.match)
+                for reader, says in read.items()
+            }
     evidence: dict[str, np.ndarray] = {}
     if everything and judges:
         results["expected"] = expected(task, frequencies)
@@ -102,6 +106,13 @@ def probe(
             example = attention.example.arrays()
             evidence |= {f"attention/{name}": array for name, array in example.items()}
     return Probed(answers, results, evidence)
+
+
+def _auroc(says: np.ndarray, match: np.ndarray) -> float | None:
+    """Of answers of yes or no; None where all pairs are of one kind."""
+    if match.all() or not match.any():
+        return None
+    return float((1 + says[match].mean() - says[~match].mean()) / 2)
 
 
 def _check(

@@ -1,17 +1,15 @@
 """What a search has found, as plain data, and its winners as configuration files."""
 
 import statistics
-import textwrap
 from typing import Any
 
 from optuna.trial import FrozenTrial
 
 from multimodal_vit import config as configuration
-from multimodal_vit.component_files import FOLDER, identity
+from multimodal_vit.config_file import source
 from multimodal_vit.search.definition import Condition
 from multimodal_vit.search.worker import Search, status
 
-_ABSENT = object()
 STATUSES = ("done", "pruned", "failed", "skipped", "running")
 
 
@@ -53,6 +51,11 @@ def _row(trial: FrozenTrial) -> dict[str, Any]:
         "hours": attributes.get("hours", 0.0),
         "attempts": attributes.get("attempts", 0),
     }
+    for name in ("chance", "above_chance", "order_auroc", "reads_order"):
+        row[name] = attributes.get(name, [])
+    asked = row["order_auroc"]
+    row["order_auroc_mean"] = statistics.fmean(asked) if asked else None
+    row["seeds_reading_order"] = sum(row["reads_order"]) if asked else None
     for metric in ("match_accuracy", "class_accuracy"):
         values = attributes.get(metric, [])
         row[metric] = values
@@ -77,14 +80,6 @@ def winner_source(found: dict[str, Any], condition: Condition) -> str | None:
         return None
     name = f"{found['name']}_{condition.name}_winner"
     config = configuration.changed(condition.setting(winner["setting"]), {"name": name})
-    files = tuple(f"{FOLDER}/{name}" for name, _ in filter(None, map(identity, config.components)))
-    start = configuration.fields(configuration.thesis())
-    changes = {
-        field: value
-        for field, value in configuration.fields(config).items()
-        if value != start.get(field, _ABSENT)
-    } | ({"components": files} if files else {})
-    lines = [f"            {field!r}: {value!r}," for field, value in changes.items()]
     spread = winner["match_accuracy_std"]
     accuracy = f"{winner['match_accuracy_mean']:.2%}"
     accuracy += "" if spread is None else f" ± {spread:.2%}"
@@ -93,25 +88,11 @@ def winner_source(found: dict[str, Any], condition: Condition) -> str | None:
         f"seeds), the best of {counts['done']} finished trials. It was chosen by this number, "
         "which is therefore too high; the test split was not looked at."
     )
-    return "\n".join(
-        [
-            f'"""The winner of the search {found["name"]}, condition {condition.name}.',
-            "",
-            textwrap.fill(about, 100),
-            '"""',
-            "",
-            "from ml_collections import ConfigDict",
-            "",
-            "from multimodal_vit.config import changed, thesis",
-            "",
-            "",
-            "def get_config() -> ConfigDict:",
-            "    return changed(",
-            "        thesis(),",
-            "        {",
-            *lines,
-            "        },",
-            "    )",
-            "",
-        ]
-    )
+    if order := winner["reads_order"]:
+        aurocs = ", ".join(f"{value:.3f}" for value in winner["order_auroc"])
+        about += (
+            f" {sum(order)} of {len(order)} seeds read in order (AUROC of order foils on the "
+            f"validation split: {aurocs})."
+        )
+    begins = f"The winner of the search {found['name']}, condition {condition.name}."
+    return source(config, begins, about)

@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from multimodal_vit import config as configuration
 from multimodal_vit.data import load_splits
 from multimodal_vit.errors import DivergedError, UserError, is_out_of_memory
+from multimodal_vit.foils import level
 from multimodal_vit.run import finished, mend, run
 from multimodal_vit.search import storage as storage_lib
 from multimodal_vit.search.definition import Condition, SearchDir, conditions_of
@@ -270,6 +271,8 @@ class Search:
                 validations.append(results["validation"])
                 for metric in ("match_accuracy", "class_accuracy"):
                     trial.set_user_attr(metric, [values[metric] for values in validations])
+                for name, values in beside(validations).items():
+                    trial.set_user_attr(name, values)
         except KeyboardInterrupt:
             self._leave(trial)
             raise
@@ -349,6 +352,28 @@ class Search:
     def _fail(self, study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
         trial.set_user_attr("reason", reason)
         study.tell(trial, state=TrialState.FAIL)
+
+
+def beside(validations: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """What the accuracies of a trial's seeds must be read beside, by name.
+
+    "chance": of always giving the commoner answer; "above_chance": whether the accuracy's interval
+    lies above it; "order_auroc", and "reads_order", by `foils.level`: of order foils.
+    """
+    order = "suites.order_foil.auroc"
+    found = {
+        "chance": [values["chance"]["match_accuracy"] for values in validations],
+        "above_chance": [
+            values["intervals"]["match_accuracy"][0] > values["chance"]["match_accuracy"]
+            for values in validations
+        ],
+    }
+    if all(order in values for values in validations):
+        found["order_auroc"] = [values[order] for values in validations]
+        found["reads_order"] = [
+            level(values[order], [values[f"{order}_low"], 1.0]) == "yes" for values in validations
+        ]
+    return found
 
 
 def describe(values: dict[str, Any]) -> str:

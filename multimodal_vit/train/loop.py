@@ -120,6 +120,7 @@ def train_seeds(
         batch_size = experiments[0].config.train.batch_size * len(runs)
         display.begin(experiments[0].total_steps, batch_size, min(run.step for run in runs))
         loop = _Loop(runs, display, slow_hint)
+        runs[0].look_at_warmup()
         for run, state in zip(runs, states, strict=True):
             if not run.checkpoints.steps():  # from now on a run without any has lost them
                 run.save(state)

@@ -20,6 +20,7 @@ from multimodal_vit.train.step import MOST_SKIPPED_IN_A_ROW, TrainState, mean_me
 from multimodal_vit.train.writer import MetricWriter
 
 EQUAL_LOSSES = 5  # log lines of exactly the same loss, after which something is wrong
+LONGEST_WARMUP = 0.2  # of a run, beyond which a warning says so
 BAD_BATCH = "bad_batch.npz"
 _WAY_OUT = (
     "Start again in another --workdir with a lower --config.train.learning_rate or a "
@@ -132,6 +133,17 @@ class OneRun:
         beside = {"rows": list(self.writer.rows), "config": self.experiment.config.to_dict()}
         progress = dataclasses.asdict(self.progress)
         self.checkpoints.save(self.step, state, progress | beside, loss)
+
+    def look_at_warmup(self) -> None:
+        """Says where the learning rate rises for a large part of the run; before its first step."""
+        warmup, total = self.settings.warmup_steps, self.experiment.total_steps
+        if self.step == 0 and warmup > LONGEST_WARMUP * total:
+            self._warn(
+                "warm-up",
+                f"the learning rate rises over {warmup} of {total} steps (train.warmup_steps), "
+                f"more than {LONGEST_WARMUP:.0%} of the run: little is left to learn in. Take "
+                f"--config.train.warmup_steps={max(1, total // 10)}, or a longer run.",
+            )
 
     def _look_at(self, step: int, values: dict[str, Any]) -> None:
         """Says what is suspicious in a log line."""
