@@ -26,6 +26,7 @@ from absl import flags
 from ml_collections import ConfigDict
 from rich.console import Console
 
+from multimodal_vit.config_messages import explain_exception_of_config_file
 from multimodal_vit.errors import UserError, is_out_of_memory, way_out
 from multimodal_vit.interruption import in_time
 from multimodal_vit.terminal import open_standard_streams, unfailing_output
@@ -328,8 +329,8 @@ def _configuration(given: str, argv: list[str]) -> ConfigDict:
             f"{given}: it ends the program (SystemExit); return a ConfigDict"
         ) from error
     except Exception as error:  # a configuration file is a program: it can raise anything
-        reason = " ".join(str(error).strip("'\"").split())
-        raise UserError(f"{given}: {type(error).__name__}: {reason}") from error
+        reason = explain_exception_of_config_file(error, Path(given.partition(":")[0]))
+        raise UserError(f"{given}: {reason}") from error
     if not isinstance(config, ConfigDict):
         raise UserError(
             f"{given}: its get_config returns {config!r:.40}; it must return a ConfigDict, such as "

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
 from multimodal_vit import component_files
 from multimodal_vit.config.fields import fields, get, option_owner, option_slots, settled
-from multimodal_vit.errors import UserError, hint
+from multimodal_vit.config_messages import explain_unknown_field
+from multimodal_vit.errors import UserError
 
 
 def from_file(path: str | Path) -> ConfigDict:
@@ -28,6 +29,8 @@ def from_file(path: str | Path) -> ConfigDict:
     with component_files.beside(Path(file).parent):
         spec.loader.exec_module(module)
         config = module.get_config(preset) if preset else module.get_config()
+        if isinstance(config, FrozenConfigDict):
+            config = ConfigDict(config)
         return prepared(config) if isinstance(config, ConfigDict) else config
 
 
@@ -111,7 +114,7 @@ def _set(config: ConfigDict, field: str, value: Any) -> None:
                 if owner := option_owner(experiment, field.removeprefix(prefix)):
                     raise UserError(owner)
                 break
-        raise UserError(f"{field!r} is no field of a configuration{hint(field, fields(config))}")
+        raise UserError(explain_unknown_field(field, fields(config)))
     group, _, name = field.rpartition(".")
     try:
         (get(config, group) if group else config)[name] = value

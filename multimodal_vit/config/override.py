@@ -1,6 +1,5 @@
 """Fields of a configuration set on a command line: --config.FIELD=VALUE."""
 
-import ast
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +7,7 @@ from ml_collections import ConfigDict
 
 from multimodal_vit.config.edit import changed
 from multimodal_vit.config.fields import fields
-from multimodal_vit.errors import UserError
+from multimodal_vit.config_messages import parse_value
 
 _PREFIXES = ("--config.", "-config.")
 _OFF = ("--noconfig.", "-noconfig.")
@@ -58,27 +57,3 @@ def overridden(config: ConfigDict, given: Sequence[tuple[str, str]]) -> ConfigDi
     known = fields(config)
     values = {field: parse_value(texts[field], known.get(field), field) for field in later}
     return changed(config, values) if later else config
-
-
-def parse_value(text: str, default: Any, field: str) -> Any:
-    """A text as a value of the type of a field's default.
-
-    Raises:
-      UserError: it is none.
-    """
-    if isinstance(default, str) or default is None:
-        return text
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        value = text
-    if isinstance(default, tuple):
-        return value if isinstance(value, tuple) else (value,)
-    if isinstance(default, float) and isinstance(value, (str, int)) and value is not True:
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if type(value) is not type(default):
-        raise UserError(f"--config.{field}={text}: it must be like {default!r}")
-    return value
