@@ -15,15 +15,15 @@ from multimodal_vit.config import preset
 def get_config() -> ConfigDict:
     config = preset("small")
     config.data.source = "digits"
-    config.data.name = "digits"
+    config.data.name = "varied_digits"
     config.model.embedding_dim = 64
     config.model.num_encoder_layers = 2
     config.model.mlp_dim = 256
-    config.model.dropout_rate = 0.0
+    config.model.dropout_rate = 0.1
     config.train.num_samples = 150_000
     config.train.learning_rate = 2e-3
     config.train.weight_decay = 1.0
     config.train.patience = 0  # 128 validation digits are too few to stop by
-    config.train.epochs_per_validation = 10
+    config.train.epochs_per_validation = 3
     config.evaluation.num_passes = 8
     return config
