@@ -1,7 +1,8 @@
 """The embedded default: the 1,797 digits inside scikit-learn. No download, under two minutes.
 
 Half the width of `mnist_conv.py:small`, Muon, and each of the 1,412 training digits in nine
-variants. It shows that everything works; its accuracy (@@@) says nothing about the thesis.
+variants. It shows that everything works; its accuracy, 92.46 ± 2.71 % over five seeds (README.md),
+says nothing about the thesis.
 
     python -m multimodal_vit.main --config=configs/digits_conv.py
 """
