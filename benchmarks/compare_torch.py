@@ -37,6 +37,7 @@ from torch import nn
 from multimodal_vit.config import changed, from_file
 from multimodal_vit.data import ImageSet, Splits
 from multimodal_vit.errors import UserError
+from multimodal_vit.objectives import Keys
 from multimodal_vit.sampler import Batch
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.seeds import program
@@ -373,9 +374,8 @@ def disagreement(experiment: Experiment, device: str) -> tuple[float, float]:
     @jax.jit
     def ours(params: Any) -> tuple[jax.Array, Any]:
         logits, _ = experiment.model.apply({"params": params}, batch.inputs, train=True)
-        objective = experiment.config.train.objective
         key = jax.random.key(0)
-        loss = lambda p: loss_and_sums(p, {}, experiment.model, objective, batch, key)[0]  # noqa: E731
+        loss = lambda p: loss_and_sums(p, {}, experiment.objective, batch, Keys(key))[0]  # noqa: E731
         return logits, jax.grad(loss)(params)
 
     with jax.default_matmul_precision("highest"):

@@ -76,7 +76,7 @@ def check_inputs(inputs: Mapping[str, Any]) -> None:
     rules = {
         "image": (Num[AnyArray, "B H W C"], "numbers [B, H, W, C], uint8 as a rule"),
         "words": (Int[AnyArray, "B n"], "int32 [B, n]"),
-        "audio": (Float[AnyArray, "B n F C"], "float32 [B, n, F, C]"),
+        "audio": (Float[AnyArray, "B n F c"], "float32 [B, n, F, C]"),
         "present": (Bool[AnyArray, "B 3"], "bool [B, 3]"),
     }
     with jaxtyped("context"):

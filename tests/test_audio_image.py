@@ -15,12 +15,16 @@ from multimodal_vit.data import Recordings
 from multimodal_vit.errors import UserError
 from multimodal_vit.evaluate import Predictions
 from multimodal_vit.models import build_model, example_inputs, parameter_count
-from multimodal_vit.models.audio_image import LSTM, max_pool
-from multimodal_vit.models.audio_image import in_steps as steps_of
-from multimodal_vit.objective import class_cross_entropy
+from multimodal_vit.models.embeddings.audio_features import LSTM
+from multimodal_vit.models.embeddings.audio_features import in_steps as steps_of
+from multimodal_vit.models.embeddings.image_features import max_pool
+from multimodal_vit.objectives.supervised import ClassCrossEntropy
+from multimodal_vit.parameters import plain
 from multimodal_vit.sampler import Task
 from multimodal_vit.train.experiment import Experiment
 
+AUDIO = "modality_options.audio_features"
+PATCH_FRAMES = "model.modality_options.audio.patch_frames"
 TASK = Task((1, 1), (28, 28, 1), 10, false_rate=0.0, audio_shape=(39, 13))
 
 
@@ -31,7 +35,7 @@ def load(name, **changes):
 
 def abstract(config, task=TASK):
     model = build_model(config.model, task)
-    return jax.eval_shape(model.init, jax.random.key(0), example_inputs(task))
+    return plain(jax.eval_shape(model.init, jax.random.key(0), example_inputs(task)))
 
 
 def counts(tree, depth=2):
@@ -82,7 +86,7 @@ def test_model_c_has_the_layers_that_the_paper_prints():
         ("audio_image_a", {}, conv(1, 16) + conv(16, 32) + lstm(50, 32) + linear(160, 10)),
         ("audio_image_c", {}, 200_396),
         ("audio_image_c", {"fusion": "concatenation"}, 200_396 + 72 * 60),
-        ("audio_image_c", {"audio_layout": "frames"}, 200_396 - 37 * 4 * 36),
+        ("audio_image_c", {f"{AUDIO}.layout": "frames"}, 200_396 - 37 * 4 * 36),
         (
             "audio_image_c",
             {"modalities": ("audio_features",)},
@@ -119,7 +123,7 @@ def test_the_lstm_is_an_lstm():
     """Against explicit loops in float64, with PyTorch's order of the gates."""
     x = np.random.default_rng(0).normal(size=(2, 5, 3))
     model = LSTM(4)
-    variables = model.init(jax.random.key(0), x)
+    variables = plain(model.init(jax.random.key(0), x))
     p = {name: np.asarray(a, np.float64) for name, a in variables["params"].items()}
     assert all(np.abs(a).max() <= 0.5 for a in p.values())  # 1 / √4
 
@@ -157,12 +161,16 @@ def random_inputs(batch_size=6):
 
 
 def test_a_flip_mirrors_half_of_the_images_in_training_alone():
-    config = load("audio_image_a", modalities=("image_features",), flip_rate=1.0)
+    config = load(
+        "audio_image_a",
+        modalities=("image_features",),
+        **{"modality_options.image_features.flip_rate": 1.0},
+    )
     plain = load("audio_image_a", modalities=("image_features",))
     inputs = random_inputs()
     mirrored = inputs | {"image": inputs["image"][:, :, ::-1]}
     models = [build_model(c.model, TASK) for c in (config, plain)]
-    variables = models[0].init(jax.random.key(0), example_inputs(TASK))
+    variables = plain(models[0].init(jax.random.key(0), example_inputs(TASK)))
     rngs = {"dropout": jax.random.key(1)}
     flipped, _ = models[0].apply(variables, inputs, train=True, rngs=rngs)
     expected, _ = models[1].apply(variables, mirrored)
@@ -175,7 +183,7 @@ def test_a_flip_mirrors_half_of_the_images_in_training_alone():
 @pytest.mark.parametrize("name", ["audio_image_c", "audio_image_vit"])
 def test_a_missing_input_is_not_seen(name):
     model = build_model(load(name).model, TASK)
-    variables = model.init(jax.random.key(0), example_inputs(TASK))
+    variables = plain(model.init(jax.random.key(0), example_inputs(TASK)))
     inputs = random_inputs()
     inputs["present"][:, 2] = False
     other = inputs | {"audio": inputs["audio"] + 1}
@@ -206,7 +214,9 @@ def test_modality_embeddings_are_one_vector_for_each_modality():
         "modality_patches",
         "modality_audio",
     }
-    without = abstract(load("audio_image_vit", modality_embeddings=False))["params"]["fusion"]
+    without = abstract(load("audio_image_vit", **{"fusion_options.modality_embeddings": False}))[
+        "params"
+    ]["fusion"]
     assert not {n for n in without if n.startswith("modality_")}
 
 
@@ -311,7 +321,7 @@ def test_the_loss_is_the_softmax_cross_entropy():
     from types import SimpleNamespace
 
     logits = jnp.array([[2.0, 0.0, -1.0]])
-    loss = class_cross_entropy(logits, {}, SimpleNamespace(labels=jnp.array([[1]])))
+    loss = ClassCrossEntropy.of_logits(logits, {}, SimpleNamespace(labels=jnp.array([[1]])))
     expected = np.log(np.exp(2) + 1 + np.exp(-1))
     np.testing.assert_allclose(loss, [expected], rtol=1e-6)
 
@@ -321,14 +331,22 @@ def test_the_loss_is_the_softmax_cross_entropy():
     [
         ("audio_image_c", {"task.grid": (2, 2)}, "a classifier of single images has"),
         ("audio_image_c", {"model.num_match_outputs": 1}, "model.num_match_outputs=0"),
-        ("audio_image_b", {"model.fusion": "addition"}, "cannot add the 72 features .* to the 36"),
+        (
+            "audio_image_b",
+            {"model.fusion": "addition", "model.fusion_options.sizes": "b"},
+            "cannot add the 72 features .* to the 36",
+        ),
         (
             "audio_image_c",
             {"model.fusion": "single_encoder"},
             "'concatenation' or 'addition' alone",
         ),
         ("audio_image_vit", {"model.fusion": "addition"}, "reads model.modalities="),
-        ("audio_image_c", {"model.audio_layout": "bars"}, "not one of paper, frames"),
+        (
+            "audio_image_c",
+            {f"model.{AUDIO}.layout": "bars"},
+            "not one of paper, frames",
+        ),
     ],
 )
 def test_classifiers_that_cannot_be_are_refused(name, changes, message):
@@ -340,7 +358,11 @@ def test_classifiers_that_cannot_be_are_refused(name, changes, message):
     ("changes", "task", "message"),
     [
         ({}, dataclasses.replace(TASK, audio_shape=None), "'audio' needs recordings; name some"),
-        ({"model.audio_patch_frames": 2}, TASK, "does not divide the 39 frames .*: 1, 3, 13, 39"),
+        (
+            {PATCH_FRAMES: 2},
+            TASK,
+            "does not divide the 39 frames .*: 1, 3, 13, 39",
+        ),
         ({"evaluation.suites": ("order_foil",)}, TASK, "'order_foil' is not one of"),
     ],
 )

@@ -125,7 +125,9 @@ ARGUMENTS: dict[str, tuple[list[str], str]] = {
     ),
     "a patch that does not tile": (["--config.model.patch_size=5"], "these patch sizes: 1, 2, 7"),
     "a patch larger than the image": (["--config.model.patch_size=99"], "does not tile"),
-    "more layers than the image has": (["--config.model.num_conv_layers=9"], "these N_c fit"),
+    "more layers than the image has": (
+        ["--config.model.num_conv_layers=9"], "these model.num_conv_layers fit"
+    ),
     "a batch that 8 devices cannot share": (
         ["--config.train.batch_size=100"], "cannot be shared equally by 8 devices"
     ),

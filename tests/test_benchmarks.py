@@ -53,6 +53,7 @@ def test_the_speedrun_writes_the_mean_of_its_seeds(
     )
     path = tmp_path / "rows.json"
     arguments = ["--datasets", "mnist", "--seeds", "0", "1", "--json", str(path)]
+    arguments += ["--part", "validation", "--change", "train.schedule=constant", "task.grid=(2, 2)"]
     monkeypatch.setattr(sys, "argv", ["time_to_accuracy.py", *arguments])
     enabled = jax.config.jax_enable_compilation_cache
     try:
@@ -65,4 +66,9 @@ def test_the_speedrun_writes_the_mean_of_its_seeds(
     assert row["seconds"] > row["compile_seconds"] > 0
     assert row["pflop"] > 0
     assert row["accuracy"] == sum(run["accuracy"] for run in row["runs"]) / 2
+    assert row["standard_error"] == pytest.approx(
+        abs(row["runs"][0]["accuracy"] - row["runs"][1]["accuracy"]) / 2
+    )
+    assert row["part"] == "validation"
+    assert row["changes"] == {"train.schedule": "constant", "task.grid": [2, 2]}
     assert "MISSES 97.73%" in capsys.readouterr().out  # after two epochs of 88 pairs

@@ -20,6 +20,7 @@ from multimodal_vit.train.writer import read_metrics
 DIGITS = f"--config={ROOT / 'configs' / 'digits_conv.py'}"
 TINY = [
     DIGITS,
+    "--config.data.name=digits",  # each once
     "--config.model.embedding_dim=16",
     "--config.model.num_encoder_layers=1",
     "--config.model.mlp_dim=32",

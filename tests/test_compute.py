@@ -16,6 +16,8 @@ from jax.sharding import PartitionSpec as P
 from multimodal_vit.config import changed, from_file
 from multimodal_vit.layout import make_mesh
 from multimodal_vit.models import SelfAttention, encoder
+from multimodal_vit.objectives import Keys
+from multimodal_vit.parameters import plain
 from multimodal_vit.profiling import PEAKS, data_sheet_peak
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.flop import flop_per_example, formula_flop, model_flop, product_flop
@@ -30,10 +32,10 @@ def make(config, splits, **changes) -> Experiment:
 
 def gradient_of(experiment):
     """The gradient and the metric sums of a step's batch, the last of an epoch: it is not full."""
-    config, key = experiment.config.train, jax.random.key(7)
+    config, keys = experiment.config.train, Keys(jax.random.key(7), jax.random.key(8))
 
     def gradient(params, statistics, batch):
-        inputs = params, statistics, experiment.model, config.objective, batch, key
+        inputs = params, statistics, experiment.objective, batch, keys
         if config.accumulate_steps > 1:
             gradient, (sums, _) = accumulated_gradient(
                 *inputs, batch.weight.sum(), config.accumulate_steps
@@ -155,7 +157,7 @@ def test_on_a_gpu_the_rest_is_xlas_attention(gpu, tiny_config, tiny_splits):
 def test_attention_weights_are_there_however_it_is_computed(gpu):
     x = jnp.ones((2, 5, 16), jnp.bfloat16)
     attention = SelfAttention(2, jnp.bfloat16)
-    params = jax.eval_shape(lambda key: attention.init(key, x, True), jax.random.key(0))
+    params = plain(jax.eval_shape(lambda key: attention.init(key, x, True), jax.random.key(0)))
     _, weights = jax.eval_shape(lambda p: attention.apply(p, x, True), params)
     assert weights.shape == (2, 2, 5, 5)
 

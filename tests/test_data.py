@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import itertools
 import os
 import shutil
 import struct
@@ -47,6 +48,37 @@ def test_digits_are_split_by_the_documented_rule(digits):
     assert digits.train.images.shape[1:] == (28, 28, 1)
     assert digits.train.images.dtype == np.uint8
     assert digits.train.images.max() == 255
+
+
+def test_the_digits_stay_what_they_were(digits):
+    """Runs are bound to their data's fingerprint: it must not change with the code."""
+    assert digits.fingerprint() == "23be744c-088fa5ae-19a83672"
+    assert (
+        data.load_splits("digits", "shifted_digits").fingerprint() == "8a6f63fe-8f7534b3-296c90dd"
+    )
+
+
+def test_shifted_digits_are_the_same_digits_in_a_margin_and_train_at_nine_places(digits):
+    shifted = data.load_splits("digits", "shifted_digits")
+    assert [len(p) for p in (shifted.train, shifted.validation, shifted.test)] == [12708, 128, 257]
+    for part in ("validation", "test"):  # in the middle: nothing beyond 20×20
+        images = getattr(shifted, part).images
+        np.testing.assert_array_equal(getattr(shifted, part).labels, getattr(digits, part).labels)
+        assert images[:, 4:24, 4:24].sum() == images.sum()
+    middle = shifted.train.images.reshape(9, 1412, 28, 28)[4]
+    labels = shifted.train.labels.reshape(9, 1412)
+    np.testing.assert_array_equal(labels, np.tile(digits.train.labels, (9, 1)))
+    for i, (down, right) in enumerate(itertools.product((-2, 0, 2), repeat=2)):
+        window = np.s_[:, 4 + down : 24 + down, 4 + right : 24 + right]
+        found = shifted.train.images.reshape(9, 1412, 28, 28)[i]
+        np.testing.assert_array_equal(found[window], middle[:, 4:24, 4:24])
+        assert found[window].sum() == found.sum()
+    # The same digit as in 28×28: the means of their quarters go together.
+    quarters = [
+        x.reshape(len(x), 2, x.shape[1] // 2, 2, x.shape[1] // 2).mean(axis=(2, 4)).ravel()
+        for x in (middle[:, 4:24, 4:24], digits.train.images[..., 0])
+    ]
+    assert np.corrcoef(*quarters)[0, 1] > 0.99
 
 
 def test_the_last_twelfth_of_the_training_images_validates():
@@ -227,6 +259,8 @@ def test_unnamed_files_are_taken_only_when_asked_for(tmp_path):
 def test_the_digits_are_not_taken_for_another_set():
     with pytest.raises(UserError, match="not 'mnist'"):
         data.load_splits("digits", "mnist")
+    with pytest.raises(UserError, match=r"digits, shifted_digits.*did you mean shifted_digits"):
+        data.load_splits("digits", "shifted_digit")
 
 
 # ---- prepared by tensorflow_datasets ----

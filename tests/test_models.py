@@ -14,18 +14,18 @@ from jax.extend.random import threefry_2x32
 from multimodal_vit import config as configuration
 from multimodal_vit.errors import UserError
 from multimodal_vit.models import (
-    ConvStem,
     Encoder,
-    PatchEmbedding,
     SelfAttention,
-    StridedStem,
     build_model,
     example_inputs,
     parameter_count,
-    patchify,
 )
 from multimodal_vit.models.convolution import convolve_as_matmul, convolve_lax
 from multimodal_vit.models.dropout import Dropout, bernoulli, random_bytes
+from multimodal_vit.models.embeddings.patches import PatchEmbedding, patchify
+from multimodal_vit.models.stems.conv import ConvStem
+from multimodal_vit.models.stems.strided import StridedStem
+from multimodal_vit.parameters import plain as unboxed
 from multimodal_vit.sampler import Task
 
 TASK = Task((2, 2), (28, 28, 1), 10)
@@ -39,7 +39,7 @@ def load_config(name: str):
 
 def abstract_params(config, task=TASK):
     model = build_model(config.model, task)
-    return jax.eval_shape(model.init, jax.random.key(0), example_inputs(task))["params"]
+    return unboxed(jax.eval_shape(model.init, jax.random.key(0), example_inputs(task)))["params"]
 
 
 # The thesis's Table C.1 (section "Output Dimensions within Visual Pre-Processing Stream").
@@ -105,7 +105,7 @@ def test_parameter_count_of_each_config(name, stem, patch, image_tokens, dim, la
 
 def test_the_model_returns_logits_and_named_intermediates(tiny_config):
     model = build_model(tiny_config.model, TASK)
-    params = model.init(jax.random.key(0), example_inputs(TASK))["params"]
+    params = unboxed(model.init(jax.random.key(0), example_inputs(TASK)))["params"]
     logits, found = model.apply({"params": params}, example_inputs(TASK, 5))
     assert logits.shape == (5, 11)
     assert logits.dtype == jnp.float32
@@ -135,7 +135,7 @@ def test_two_units_for_true_and_false_are_an_option(tiny_config):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"num_conv_layers": 1}, r"these N_c fit: 0, 2, 4, 6, 8"),
+        ({"num_conv_layers": 1}, r"these model.num_conv_layers fit: 0, 2, 4, 6, 8"),
         ({"num_conv_layers": 0, "patch_size": 5}, r"these patch sizes: 1, 2, 4, 7, 8, 14, 28, 56"),
         ({"num_heads": 3}, r"num_heads=3 does not divide model.embedding_dim=256.*1, 2, 4, 8"),
         ({"num_conv_layers": 28}, "does not tile"),
@@ -246,7 +246,7 @@ def test_dropout_in_bfloat16_keeps_the_mean():
 
 def test_attention_of_jax_agrees_with_plain_products():
     x = jax.random.normal(jax.random.key(0), (3, 7, 24))
-    params = SelfAttention(4).init(jax.random.key(1), x)
+    params = unboxed(SelfAttention(4).init(jax.random.key(1), x))
     plain, _ = SelfAttention(4, implementation="products").apply(params, x)
     fused, _ = SelfAttention(4, implementation="xla").apply(params, x)
     np.testing.assert_allclose(plain, fused, atol=1e-6)
@@ -255,7 +255,7 @@ def test_attention_of_jax_agrees_with_plain_products():
 def test_bfloat16_keeps_float32_parameters_and_logits(tiny_config):
     tiny_config.model.dtype = "bfloat16"
     model = build_model(tiny_config.model, TASK)
-    params = model.init(jax.random.key(0), example_inputs(TASK))["params"]
+    params = unboxed(model.init(jax.random.key(0), example_inputs(TASK)))["params"]
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
     logits, found = model.apply({"params": params}, example_inputs(TASK))
     assert logits.dtype == jnp.float32
@@ -268,7 +268,7 @@ def test_bfloat16_keeps_float32_parameters_and_logits(tiny_config):
 def test_dropout_acts_in_training_alone():
     x = jax.random.normal(jax.random.key(0), (2, 5, 16))
     encoder = Encoder(2, 2, 32, dropout_rate=0.5)
-    params = encoder.init(jax.random.key(1), x)
+    params = unboxed(encoder.init(jax.random.key(1), x))
     calm, _ = encoder.apply(params, x)
     dropped = [
         encoder.apply(params, x, train=True, rngs={"dropout": jax.random.key(s)})[0]
@@ -373,7 +373,7 @@ def test_the_model_agrees_with_a_reference_in_numpy(condition):
         model.update({"stem": "strided", "num_conv_layers": 2, "patch_size": 2})
     task = Task((2, 2), (8, 8, 1), 10)
     jax_model = build_model(model, task)
-    params = jax_model.init(jax.random.key(0), example_inputs(task))["params"]
+    params = unboxed(jax_model.init(jax.random.key(0), example_inputs(task)))["params"]
     # Every parameter away from its initial value, so that each one matters.
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(1), len(leaves))

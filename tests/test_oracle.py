@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 from multimodal_vit.config import check, from_file
 from multimodal_vit.errors import UserError
-from multimodal_vit.models import BayesRule, QuadrantClassifier, StridedStem
+from multimodal_vit.models.embeddings.quadrants import QuadrantClassifier
+from multimodal_vit.models.fusions.bayes_rule import BayesRule
+from multimodal_vit.models.stems.strided import StridedStem
+from multimodal_vit.parameters import plain
 from multimodal_vit.sampler import CORRUPTIONS, Task, paste
 from multimodal_vit.train.experiment import Experiment
 
@@ -88,7 +91,7 @@ def test_each_cell_is_classified_by_itself_in_reading_order():
     cells = jax.random.randint(jax.random.key(0), (2, 6, 8, 8, 3), 0, 255).astype(jnp.uint8)
     model = QuadrantClassifier((2, 3), 5, StridedStem(2), 16)
     image = paste(cells, (2, 3))
-    params = model.init(jax.random.key(1), image)
+    params = plain(model.init(jax.random.key(1), image))
     logits = model.apply(params, image)
     assert logits.shape == (2, 6, 5)
     order = jnp.array([5, 4, 3, 2, 1, 0])

@@ -473,7 +473,8 @@ def test_a_constant_loss_and_an_accuracy_at_chance_are_warned_about(
 # ---- as a process ----
 
 TINY = [
-    f"--config={ROOT / 'configs' / 'digits_conv.py'}", "--config.model.embedding_dim=16",
+    f"--config={ROOT / 'configs' / 'digits_conv.py'}", "--config.data.name=digits",
+    "--config.model.embedding_dim=16",
     "--config.model.num_encoder_layers=1", "--config.model.mlp_dim=32",
     "--config.model.patch_size=14", "--config.train.num_samples=1412",
     "--config.train.batch_size=64", "--config.train.epochs_per_validation=1",

@@ -428,7 +428,8 @@ def test_the_confusable_class_is_the_one_believed_most():
 
 CONFIG = [
     f"--config={ROOT / 'configs' / 'digits_conv.py'}", "--config.train.num_samples=2824",
-    "--config.model.embedding_dim=16", "--config.evaluation.num_passes=1",
+    "--config.data.name=digits", "--config.model.embedding_dim=16",
+    "--config.evaluation.num_passes=1",
 ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,14 +12,19 @@ import optax
 import pytest
 from conftest import StopAfter, assert_trees_equal, six_losses
 
-from multimodal_vit import objective, sampler
+from multimodal_vit import sampler
 from multimodal_vit.data.splitting import split
 from multimodal_vit.errors import UserError
+from multimodal_vit.objectives import Keys, Outputs
+from multimodal_vit.objectives.metrics import accuracies
+from multimodal_vit.objectives.supervised import BinaryCrossEntropy
+from multimodal_vit.parameters import Declaration
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.loop import train
+from multimodal_vit.train.optimizers import learning_rate_schedule, make_optimizer
 from multimodal_vit.train.progress import Display
-from multimodal_vit.train.step import learning_rate_schedule, loss_and_sums, make_optimizer
+from multimodal_vit.train.step import loss_and_sums
 from multimodal_vit.train.writer import MetricWriter, read_metrics
 from multimodal_vit.versions import arithmetic
 
@@ -49,7 +55,7 @@ def test_one_step_is_what_pmap_gives_on_eight_devices(experiment):
 
     def pmapped(params, opt_state, shard):
         gradient = jax.grad(lambda p: loss_and_sums(
-            p, {}, experiment.model, "binary_cross_entropy", shard, jax.random.key(0))[0]
+            p, {}, experiment.objective, shard, Keys(jax.random.key(0)))[0]
         )(params)  # fmt: skip
         gradient = jax.lax.pmean(gradient, "devices")
         updates, _ = experiment.optimizer.update(gradient, opt_state, params)
@@ -202,7 +208,7 @@ def test_the_schedule_warms_up_and_decays(tiny_config):
 def test_weight_decay_acts_on_kernels_and_embeddings_alone(experiment):
     config = copy.deepcopy(experiment.config.train)
     config.update({"weight_decay": 0.1, "gradient_clip": 0.0, "warmup_steps": 0})
-    optimizer = make_optimizer(config, 10)
+    optimizer = make_optimizer(config, 10, experiment.declared)
     params = jax.tree.map(jnp.ones_like, experiment.init_state().params)
     zero = jax.tree.map(jnp.zeros_like, params)
     updates, _ = optimizer.update(zero, optimizer.init(params), params)
@@ -225,7 +231,7 @@ def test_muon_steps_are_orthogonal_for_matrices_and_as_adam_for_the_rest(experim
     draw = lambda key, leaf: jax.random.normal(key, leaf.shape)  # noqa: E731
     gradient = tree.unflatten([draw(*pair) for pair in zip(keys, leaves, strict=True)])
     config.optimizer = "muon"
-    optimizer = make_optimizer(config, 10)
+    optimizer = make_optimizer(config, 10, experiment.declared)
     updates, _ = optimizer.update(gradient, optimizer.init(params), params)
     block = updates["fusion"]["encoder"]["block_0"]
     qkv = block["attention"]["qkv"]["kernel"].reshape(16, 48)
@@ -267,7 +273,8 @@ def test_without_extras_the_optimizer_is_plain_adam(tiny_config):
             "learning_rate": 0.01,
         }
     )
-    ours, plain = make_optimizer(tiny_config.train, 10), optax.adam(0.01)
+    declared = {"kernel": Declaration()}
+    ours, plain = make_optimizer(tiny_config.train, 10, declared), optax.adam(0.01)
     params = {"kernel": jnp.ones((3, 2))}
     states = [ours.init(params), plain.init(params)]
     for step in range(3):
@@ -294,14 +301,16 @@ def test_the_loss_is_binary_cross_entropy_averaged_over_the_outputs(units):
     ).astype(float)  # fmt: skip
     p = 1 / (1 + np.exp(-logits))
     expected = -(target * np.log(p) + (1 - target) * np.log(1 - p)).mean(axis=1)
-    found = objective.binary_cross_entropy(jnp.array(logits), {}, batch_of(match, classes))
+    found = BinaryCrossEntropy.of_logits(jnp.array(logits), {}, batch_of(match, classes))
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_filling_rows_do_not_count():
     match, classes = [True, False, True], np.zeros((3, 10), bool)
     logits = jnp.full((3, 11), -1.0)
-    sums = objective.metric_sums(jnp.array([1.0, 2.0, 100.0]), logits, batch_of(match, classes))
+    batch, loss = batch_of(match, classes), jnp.array([1.0, 2.0, 100.0])
+    fixed = SimpleNamespace(loss=lambda *_, **__: Outputs(loss, logits, accuracies(logits, batch)))
+    _, (sums, _) = loss_and_sums({}, {}, fixed, batch, Keys())
     assert {k: float(v) for k, v in sums.items()} == {
         "weight": 2, "loss": 3, "match_accuracy": 1, "class_accuracy": 2,
     }  # fmt: skip

@@ -5,7 +5,6 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Self
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +12,7 @@ from scipy import special, stats
 
 from multimodal_vit import distributed
 from multimodal_vit.models import MultimodalViT, example_inputs
-from multimodal_vit.objectives import match_logit
+from multimodal_vit.objectives import Objective, match_logit
 from multimodal_vit.probes.maps import (
     AttentionMaps,
     attention_maps,
@@ -200,20 +199,20 @@ def _make_measure(
     experiment: Experiment, overlap: np.ndarray, batch_size: int
 ) -> Callable[[Any, dict[str, np.ndarray]], _Measures]:
     """Builds a function of parameters and inputs [N, …]; `batch_size` bounds the memory."""
-    model, num_classes = experiment.model, experiment.task.num_classes
+    objective = experiment.objective
     over_examples = experiment.layout.batch(experiment.mesh)
     masks = quadrant_masks(experiment.task)
 
     @jax.jit
     def one_batch(variables: Any, inputs: dict[str, jax.Array]) -> _Measures:
-        maps = attention_maps(model, num_classes, variables, inputs)
+        maps = attention_maps(objective, variables, inputs)
         return _Measures(
             logit=maps.logit,
             own_quadrant=own_quadrant_share(maps.word_to_patch, overlap),
             own_word=own_word_share(maps.patch_to_word, overlap),
             image_attention=maps.word_to_patch.sum(axis=-1).mean(axis=-1),
             rollout=shares(maps.rollout) @ overlap,
-            occluded=_occlude(model, num_classes, variables, inputs, masks),
+            occluded=_occlude(objective, variables, inputs, masks),
         )
 
     def measure(variables: Any, inputs: dict[str, np.ndarray]) -> _Measures:
@@ -230,15 +229,14 @@ def _make_measure(
 
 
 def _occlude(
-    model: nn.Module,
-    num_classes: int,
+    objective: Objective,
     variables: Any,
     inputs: dict[str, jax.Array],
     masks: np.ndarray,
 ) -> jax.Array:
     def logit(image: jax.Array) -> jax.Array:
-        logits, _ = model.apply(variables, inputs | {"image": image})
-        return match_logit(logits, num_classes)
+        logits = objective.verdict(variables, inputs | {"image": image})
+        return match_logit(logits, objective.task.num_classes)
 
     return occluded_logits(logit, inputs["image"], jnp.asarray(masks))
 
@@ -247,7 +245,7 @@ def _example(
     experiment: Experiment, variables: Any, patches: tuple[int, int], pairs: Batch
 ) -> AttentionExample:
     """Of a few false pairs the first with the most different classes, with its true text too."""
-    model, task = experiment.model, experiment.task
+    objective, task = experiment.objective, experiment.task
     different = [len(set(labels)) for labels in pairs.labels[:100].tolist()]
     i = int(np.where(pairs.match[:100], 0, different).argmax())
     inputs = {name: array[[i, i]] for name, array in pairs.inputs.items()}
@@ -257,8 +255,8 @@ def _example(
     @jax.jit
     def ask(variables: Any, inputs: dict[str, jax.Array]) -> tuple[AttentionMaps, jax.Array]:
         masks = np.concatenate([quadrant_masks(task), windows.reshape(-1, *windows.shape[2:])])
-        maps = attention_maps(model, task.num_classes, variables, inputs)
-        occluded = _occlude(model, task.num_classes, variables, inputs, masks)
+        maps = attention_maps(objective, variables, inputs)
+        occluded = _occlude(objective, variables, inputs, masks)
         return maps, occluded - maps.logit[:, None]
 
     maps, change = distributed.to_host(ask(variables, experiment.on_mesh(inputs)))

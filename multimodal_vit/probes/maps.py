@@ -9,13 +9,12 @@ L layers, T tokens in all. "Own" is quadrant i for word i, and word i for the to
 
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from multimodal_vit.models import MultimodalViT
-from multimodal_vit.objectives import match_logit
+from multimodal_vit.objectives import Objective, match_logit
 from multimodal_vit.sampler import Task
 
 
@@ -116,14 +115,21 @@ class AttentionMaps(NamedTuple):
 
 
 def attention_maps(
-    model: nn.Module, num_classes: int, variables: Any, inputs: dict[str, jax.Array]
+    objective: Objective, variables: Any, inputs: dict[str, jax.Array]
 ) -> AttentionMaps:
-    """Asks a model for its attention; it has to return "attention_weights" and "spans"."""
-    logits, intermediates = model.apply(variables, inputs, return_attention=True)
+    """Asks a model for its attention; it has to return "attention_weights" and "spans".
+
+    Args:
+      objective: what it was trained for, which says what its answer is.
+      variables: of both.
+      inputs: of B pairs.
+    """
+    _, intermediates = objective.model.apply(variables, inputs, return_attention=True)
+    logits = objective.verdict(variables, inputs)  # where the same pass gives it, XLA makes one
     weights = jnp.stack(intermediates["attention_weights"], axis=1).astype(jnp.float32)
     words, patches = (slice(*intermediates["spans"][name]) for name in ("words", "patches"))
     return AttentionMaps(
-        logit=match_logit(logits, num_classes),
+        logit=match_logit(logits, objective.task.num_classes),
         word_to_patch=weights[..., words, patches],  # (B, L, heads, n, P)
         patch_to_word=weights[..., patches, words],  # (B, L, heads, P, n)
         rollout=rollout(weights)[:, 0, patches],  # (B, P)
