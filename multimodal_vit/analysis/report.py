@@ -180,6 +180,7 @@ def pictures_of(conditions: Sequence[ConditionResults], figure: MakeFigure) -> d
     found_mistakes = [] if classifies else [(c, c.mistakes(NUM_MISTAKES)) for c in conditions]
     seeds = max(len(c.runs) for c in conditions) > 1
     over = ": mean over seeds, the band from the lowest to the highest seed" if seeds else ""
+    all_seeds = ", all seeds" if seeds else ""
     return {
         "examples": [
             figure(
@@ -211,16 +212,17 @@ def pictures_of(conditions: Sequence[ConditionResults], figure: MakeFigure) -> d
         "confusions": figure(
             "confusions",
             lambda: figures.confusions(conditions),
-            "How often a class is taken for another (percent of the class, all seeds)."
+            f"How often a class is taken for another (percent of the class{all_seeds})."
             if classifies
-            else "How often a single wrong label passed for right (percent of such pairs, all "
-            "seeds), by what the image shows and what the text says.",
+            else "How often a single wrong label passed for right (percent of such pairs"
+            f"{all_seeds}), by what the image shows and what the text says.",
         ),
         "mistakes": [
             figure(
                 f"mistakes_{c.name}",
                 lambda c=c, found=found: figures.mistakes(c, found),
-                f"{c.name}: the wrong answers with the highest mean certainty over the seeds.",
+                f"{c.name}: the wrong answers with the highest "
+                f"{'mean certainty over the seeds' if seeds else 'certainty'}.",
             )
             for c, found in found_mistakes
             if found

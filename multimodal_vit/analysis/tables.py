@@ -6,10 +6,12 @@ from typing import Any
 
 from rich.table import Table
 
+from multimodal_vit.analysis.study_tests import OWN
 from multimodal_vit.evaluate import main_metric
 from multimodal_vit.profiling import Profile
 from multimodal_vit.suites import all_checks
 
+MOST_SUITE_TESTS = 12  # on screen; the report has all
 _LABELS = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
@@ -184,6 +186,53 @@ def probe_tables(title: str, found: Mapping[str, Any]) -> Iterator[Table]:
             known = all_checks()
             kind = known[name].kind if name in known else "consistency"
             table.add_row(name, kind, *_told_apart(check), _share(check.get("failure_rate")))
+        yield table
+
+
+def study_tables(found: Mapping[str, Any]) -> Iterator[Table]:
+    """The differences between a study's conditions and their tests.
+
+    Args:
+      found: as `multimodal_vit.analysis.report.write_report` returns it.
+    """
+    own = [test for test in found["tests"] if test["source"] == OWN]
+    if own:
+        table = Table(title="Accuracy: differences in points", title_justify="left")
+        table.add_column("", no_wrap=True)
+        for heading in ("difference", "95% interval", "Welch", "p, Holm", "would be found"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for test in own:
+            low, high = test["interval"]
+            table.add_row(
+                f"{test['first']} - {test['second']}",
+                f"{100 * test['difference']:+.2f}",
+                f"{100 * low:+.2f} – {100 * high:+.2f}",
+                f"t({test['welch']['df']:.1f}) = {test['welch']['t']:.2f}",
+                f"{test['holm']['welch']:.2g}",
+                f"{100 * test['detectable']:.2f}",
+            )
+        yield table
+    if found["suite_tests"]:
+        shown = found["suite_tests"][:MOST_SUITE_TESTS]
+        more = f", the surest {len(shown)} of {len(found['suite_tests'])}"
+        table = Table(
+            title="Suites and checks: differences of what leads"
+            + (more if len(shown) < len(found["suite_tests"]) else ""),
+            title_justify="left",
+        )
+        for heading in ("suite", ""):
+            table.add_column(heading, no_wrap=True)
+        for heading in ("difference", "95% interval", "p, Holm"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for test in shown:
+            low, high = test["interval"]
+            table.add_row(
+                test["suite"],
+                f"{test['first']} - {test['second']}",
+                f"{test['difference']:+.3f}",
+                f"{low:+.3f} – {high:+.3f}",
+                f"{test['holm']:.2g}",
+            )
         yield table
 
 
