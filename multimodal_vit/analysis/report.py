@@ -122,6 +122,7 @@ def _page(
     differing = _differing(config)
     return {
         "classifies": classifies,
+        "single": False,
         "config": config,
         "verdicts": [said[c.name] for c in by_chance],
         "answers": content["answers"],

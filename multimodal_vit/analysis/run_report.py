@@ -61,6 +61,7 @@ def write_run_report(config: ConfigDict, workdir: Workdir, command: str) -> Path
     (results,) = condition.results
     page = {
         "title": as_study.title,
+        "single": True,
         "classifies": condition.task.classifies,
         "verdict": said,
         "at_chance": condition.at_chance,

@@ -131,16 +131,18 @@ def probe_tables(title: str, found: Mapping[str, Any]) -> Iterator[Table]:
     if foils:
         table = Table(title=f"{title}: foils told from true texts", title_justify="left")
         table.add_column("suite", no_wrap=True)
-        for heading in ("AUROC", "95% interval", "rejected more", "foils", "true", "same grid"):
+        headings = ("AUROC", "95% interval", "rejected more", "95% interval", "foils", "true")
+        for heading in (*headings, "same grid", "95% interval"):
             table.add_column(heading, justify="right", no_wrap=True)
         for name, metrics in foils.items():
-            score = metrics.get("paired", {}).get("text_score")
+            pairs = metrics.get("paired", {})
             table.add_row(
                 name,
                 *_told_apart(metrics),
                 _share(metrics["rejection_rate"]),
                 _share(metrics.get("true_rejection_rate")),
-                _share(score),
+                _share(pairs.get("text_score")),
+                _between(pairs["intervals"]["text_score"]) if "text_score" in pairs else "",
             )
         table.caption = (
             "rejected more: foils rejected less true texts rejected (by chance 0); same grid: how "
@@ -180,7 +182,7 @@ def probe_tables(title: str, found: Mapping[str, Any]) -> Iterator[Table]:
         table = Table(title="Checks", title_justify="left")
         for heading in ("check", "kind"):
             table.add_column(heading, no_wrap=True)
-        for heading in ("AUROC", "95% interval", "rejected more", "fails"):
+        for heading in ("AUROC", "95% interval", "rejected more", "95% interval", "fails"):
             table.add_column(heading, justify="right", no_wrap=True)
         for name, check in found["checks"].items():
             known = all_checks()
@@ -237,12 +239,13 @@ def study_tables(found: Mapping[str, Any]) -> Iterator[Table]:
 
 
 def _told_apart(metrics: Mapping[str, Any]) -> list[str]:
-    """AUROC, its interval, and how much more false texts are rejected than true ones."""
+    """AUROC and how much more false texts are rejected than true ones, each with its interval."""
     if "auroc" not in metrics or "auroc" not in metrics["intervals"]:
-        return ["", "", ""]
+        return [""] * 4
     low, high = metrics["intervals"]["auroc"]
-    more = f"{100 * metrics['rejection_difference']:+.1f}"
-    return [f"{metrics['auroc']:.3f}", f"{low:.3f} – {high:.3f}", more]
+    ends = [f"{100 * end:+.1f}" for end in metrics["intervals"]["rejection_difference"]]
+    more = [f"{100 * metrics['rejection_difference']:+.1f}", " – ".join(ends)]
+    return [f"{metrics['auroc']:.3f}", f"{low:.3f} – {high:.3f}", *more]
 
 
 def _share(value: float | None) -> str:
