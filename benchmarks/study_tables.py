@@ -1,0 +1,197 @@
+"""The tables of README, docs/probes.md and docs/results.md, in Markdown, from a study's folder.
+
+Reads the `results.json` and `metrics.jsonl` of its runs; no data and no model are needed. What runs
+were not asked is a dash; the study's own command asks them, and so does `--mode=evaluate
+--workdir=… --suites=all`, also where an older version gave no intervals.
+
+    python benchmarks/study_tables.py runs/study_probes_small
+    python benchmarks/study_tables.py runs/study_probes_small --conditions mnist_conv mnist_patch
+    python benchmarks/study_tables.py runs/study_tokens --training order_foil
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from multimodal_vit.analysis.cells import PageTable, cell
+from multimodal_vit.analysis.figures import short_number
+from multimodal_vit.foils import SURE, level
+from multimodal_vit.probes.verdict import verdict
+from multimodal_vit.train.writer import read_metrics
+
+Runs = dict[str, list[dict[str, Any]]]  # the results of each condition's runs
+FOILS = ("single_foil", "count_foil", "order_foil", "swap_adjacent", "near_foil")
+
+
+def read(folder: Path, conditions: Sequence[str]) -> Runs:
+    """The results of the finished runs, by condition and seed."""
+    found: Runs = {}
+    for path in sorted(folder.glob("runs/*/seed_*/results.json")):
+        found.setdefault(path.parent.parent.name, []).append(json.loads(path.read_text()))
+    known = conditions or tuple(found)
+    return {name: sorted(found[name], key=lambda r: r["seed"]) for name in known if name in found}
+
+
+def get(results: dict[str, Any], *place: str) -> Any:
+    """What lies at a place; None where it was not asked."""
+    found: Any = results
+    for name in place:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
+
+
+def row(name: str, runs: Runs, kind: str, *place: str) -> tuple[str, str, list[str]]:
+    """A row of a table: a figure of every condition."""
+    between = (*place[:-1], "intervals", place[-1])
+    cells = []
+    for mine in runs.values():
+        interval = get(mine[0], *between) if len(mine) == 1 else None
+        cells.append(cell([get(r, *place) for r in mine], kind, interval))
+    return name, "", cells
+
+
+def summary(runs: Runs) -> PageTable:
+    """A row for each condition: what it can do, and how many of its runs read in order."""
+    rows = []
+    for name, mine in runs.items():
+        said = [verdict(r) for r in mine]
+        asked = [v["reads_order"] for v in said if v["reads_order"] is not None]
+        places = [get(v, "scale", "place") for v in said]
+        rows.append(
+            (
+                f"`{name}`", "",
+                [
+                    cell([get(r, "test", "match_accuracy") for r in mine], "percent"),
+                    f"{sum(asked)} of {len(asked)}" if asked else "–",
+                    cell([get(r, "suites", "order_foil", "auroc") for r in mine], "auroc"),
+                    cell(
+                        [get(r, "suites", "order_foil", "rejection_difference") for r in mine],
+                        "points",
+                    ),
+                    " · ".join("–" if place is None else f"{place:.2f}" for place in places),
+                    cell([get(r, "test", "ece") for r in mine], "percent"),
+                ],
+            )
+        )  # fmt: skip
+    columns = ["right", "read in order", "AUROC of order foils", "order foils rejected more",
+               "place, each seed", "ECE"]  # fmt: skip
+    return PageTable("What each condition can do and uses", columns, rows)
+
+
+def tables(runs: Runs) -> list[PageTable]:
+    """The tables of suites and checks, a column for each condition."""
+    suites = {name: s for mine in runs.values() for r in mine for name, s in r["suites"].items()}
+    foils = [name for name, s in suites.items() if "rejection_rate" in s]
+    foils.sort(key=lambda name: FOILS.index(name) if name in FOILS else len(FOILS))
+    others = [name for name in suites if name not in foils]
+    checks = dict.fromkeys(n for mine in runs.values() for r in mine for n in r.get("checks", {}))
+    columns = [f"`{name}`" for name in runs]
+
+    def table(caption: str, part: str, names: Sequence[str], kind: str, *place: str) -> PageTable:
+        rows = [row(f"`{name}`", runs, kind, part, name, *place) for name in names]
+        return PageTable(caption, columns, rows)
+
+    return [
+        table("Foils: AUROC", "suites", foils, "auroc", "auroc"),
+        table("Foils rejected less true texts rejected, points", "suites", foils, "points",
+              "rejection_difference"),
+        table("Same grid: the true text gets the higher logit", "suites", foils, "percent",
+              "paired", "text_score"),
+        table("Foils rejected", "suites", foils, "percent", "rejection_rate"),
+        table("True texts rejected", "suites", foils, "percent", "true_rejection_rate"),
+        table("Other suites: right", "suites", others, "percent", "match_accuracy"),
+        table("Checks: AUROC", "checks", list(checks), "auroc", "auroc"),
+        table("Checks: fails", "checks", list(checks), "percent", "failure_rate"),
+    ]  # fmt: skip
+
+
+def attention(runs: Runs) -> PageTable:
+    """The range over seeds of attention and occlusion."""
+
+    def layers(name: str, first: int, last: int) -> Callable[[dict[str, Any]], list[float]]:
+        def values(r: dict[str, Any]) -> list[float]:
+            shares = (get(r, "attention", name) or [])[first:last]
+            return [100 * sum(heads) / len(heads) for heads in shares]
+
+        return values
+
+    def one(*place: str) -> Callable[[dict[str, Any]], list[float]]:
+        return lambda r: [v for v in [get(r, "attention", *place)] if v is not None]
+
+    wanted = {
+        "quadrant i → word i, layer 1, mean of heads (chance 25 %), %": (
+            layers("own_word_share", 0, 1), ".0f"),
+        "the same, later layers, %": (layers("own_word_share", 1, None), ".0f"),
+        "word i → quadrant i, layer 1, mean of heads, %": (
+            layers("own_quadrant_share", 0, 1), ".0f"),
+        "one wrong word: its quadrant hidden, less another, logit": (
+            one("occlusion", "single_foil", "logit", "difference"), ".1f"),
+        "**swapped words: their quadrants, less others, logit**": (
+            one("occlusion", "swap_adjacent", "logit", "difference"), ".1f"),
+        "rank correlation of rollout with the size of the effect, within a pair": (
+            one("rollout_occlusion", "within_pairs"), ".2f"),
+    }  # fmt: skip
+    rows = []
+    for name, (values, digits) in wanted.items():
+        cells = []
+        for mine in runs.values():
+            found = [value for r in mine for value in values(r)]
+            cells.append(f"{min(found):{digits}} – {max(found):{digits}}" if found else "–")
+        rows.append((name, "", cells))
+    return PageTable("Attention and occlusion, range over seeds", [f"`{n}`" for n in runs], rows)
+
+
+def training(folder: Path, suite: str, conditions: Sequence[str]) -> PageTable:
+    """Right answers, and the suite's AUROC with its level, over the pairs seen; on validation."""
+    found: dict[str, dict[int, str]] = {}
+    for path in sorted(folder.glob("runs/*/seed_*/metrics.jsonl")):
+        name = path.parent.parent.name
+        if conditions and name not in conditions:
+            continue
+        label = f"`{name}`, {path.parent.name.replace('_', ' ')}"
+        for line in read_metrics(path):
+            if line["split"] != "validation":
+                continue
+            auroc = line.get(f"suites.{suite}.auroc")
+            said = f"{100 * line['match_accuracy']:.1f} / "
+            if auroc is None:
+                said += "–"
+            else:
+                sure = level(auroc, [line[f"suites.{suite}.auroc_low"], 1.0]) == "yes"
+                said += f"**{auroc:.3f}**" if sure else f"{auroc:.3f}"
+            found.setdefault(label, {})[line["samples"]] = said
+    samples = sorted({at for mine in found.values() for at in mine})
+    rows = [(name, "", [mine.get(at, "–") for at in samples]) for name, mine in found.items()]
+    caption = f"Right answers in percent / AUROC of `{suite}` (bold: {SURE} and more)"
+    return PageTable(caption, [short_number(at) for at in samples], rows)
+
+
+def markdown(table: PageTable) -> str:
+    """A table in Markdown, its caption as a sentence before it."""
+    lines = [f"{table.caption}:", "", f"| | {' | '.join(table.columns)} |"]
+    lines.append(f"| --- |{' --- |' * len(table.columns)}")
+    lines += [f"| {name} | {' | '.join(cells)} |" for name, _, cells in table.rows]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path, help="a study's workdir")
+    parser.add_argument("--conditions", nargs="*", default=(), help="which; by default all")
+    parser.add_argument("--training", metavar="SUITE", help="a suite over training instead")
+    given = parser.parse_args()
+    if given.training:
+        print(markdown(training(given.folder, given.training, given.conditions)))
+        return
+    runs = read(given.folder, given.conditions)
+    if not runs:
+        parser.exit(2, f"error: no finished run in {given.folder}/runs\n")
+    for table in (summary(runs), *tables(runs), attention(runs)):
+        print(markdown(table))
+
+
+if __name__ == "__main__":
+    main()
