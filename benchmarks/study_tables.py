@@ -107,6 +107,30 @@ def tables(runs: Runs) -> list[PageTable]:
     ]  # fmt: skip
 
 
+def oracles(runs: Runs) -> PageTable | None:
+    """The oracles as they are and at their best temperature; None where there is none."""
+    mine = {n: rs for n, rs in runs.items() if all("tempered" in r for r in rs)}
+    if not mine:
+        return None
+    figures = {
+        "right": ("percent", "test", "match_accuracy"),
+        "`single_foil`": ("auroc", "suites", "single_foil", "auroc"),
+        "`near_foil`": ("auroc", "suites", "near_foil", "auroc"),
+        "`order_foil`": ("auroc", "suites", "order_foil", "auroc"),
+        "ECE": ("percent", "test", "ece"),
+    }
+    rows = []
+    for name, results in mine.items():
+        at_best = [r["tempered"] for r in results]
+        temperatures = cell([r["temperature"] for r in at_best], "logit").replace("+", "")
+        for said, found, t in ((name, results, "1"), (name, at_best, temperatures)):
+            cells = [
+                cell([get(r, *place) for r in found], kind) for kind, *place in figures.values()
+            ]
+            rows.append((f"`{said}`", "", [t, *cells]))
+    return PageTable("The oracles and their temperature", ["temperature", *figures], rows)
+
+
 def attention(runs: Runs) -> PageTable:
     """The range over seeds of attention and occlusion."""
 
@@ -189,8 +213,9 @@ def main() -> None:
     runs = read(given.folder, given.conditions)
     if not runs:
         parser.exit(2, f"error: no finished run in {given.folder}/runs\n")
-    for table in (summary(runs), *tables(runs), attention(runs)):
-        print(markdown(table))
+    for table in (summary(runs), *tables(runs), attention(runs), oracles(runs)):
+        if table is not None:
+            print(markdown(table))
 
 
 if __name__ == "__main__":
