@@ -7,11 +7,14 @@ were not asked is a dash; the study's own command asks them, and so does `--mode
     python benchmarks/study_tables.py runs/study_probes_small
     python benchmarks/study_tables.py runs/study_probes_small --conditions mnist_conv mnist_patch
     python benchmarks/study_tables.py runs/study_tokens --training order_foil
+    python benchmarks/study_tables.py runs --into docs/probes.md
 """
 
 import argparse
+import functools
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,31 +83,39 @@ def summary(runs: Runs) -> PageTable:
     return PageTable("What each condition can do and uses", columns, rows)
 
 
-def tables(runs: Runs) -> list[PageTable]:
-    """The tables of suites and checks, a column for each condition."""
+PARTS: dict[str, tuple[str, str, str, tuple[str, ...]]] = {  # caption, part, kind, place
+    "auroc": ("Foils told from true texts: AUROC", "foils", "auroc", ("auroc",)),
+    "rejected_more": (
+        "Foils rejected less true texts rejected, points", "foils", "points",
+        ("rejection_difference",),
+    ),
+    "same_grid": (
+        "Same grid: how often the true text gets the higher logit", "foils", "percent",
+        ("paired", "text_score"),
+    ),
+    "rejected": ("Foils rejected", "foils", "percent", ("rejection_rate",)),
+    "true_rejected": ("True texts rejected", "foils", "percent", ("true_rejection_rate",)),
+    "others": ("Other suites: right answers", "others", "percent", ("match_accuracy",)),
+    "checks": ("Checks: AUROC", "checks", "auroc", ("auroc",)),
+    "fails": ("Checks: how often each fails", "checks", "percent", ("failure_rate",)),
+}  # fmt: skip
+
+
+def suites_table(name: str, runs: Runs) -> PageTable:
+    """A table of `PARTS`: a row for each suite or check, a column for each condition."""
+    caption, part, kind, place = PARTS[name]
     suites = {name: s for mine in runs.values() for r in mine for name, s in r["suites"].items()}
     foils = [name for name, s in suites.items() if "rejection_rate" in s]
     foils.sort(key=lambda name: FOILS.index(name) if name in FOILS else len(FOILS))
-    others = [name for name in suites if name not in foils]
     checks = dict.fromkeys(n for mine in runs.values() for r in mine for n in r.get("checks", {}))
-    columns = [f"`{name}`" for name in runs]
-
-    def table(caption: str, part: str, names: Sequence[str], kind: str, *place: str) -> PageTable:
-        rows = [row(f"`{name}`", runs, kind, part, name, *place) for name in names]
-        return PageTable(caption, columns, rows)
-
-    return [
-        table("Foils: AUROC", "suites", foils, "auroc", "auroc"),
-        table("Foils rejected less true texts rejected, points", "suites", foils, "points",
-              "rejection_difference"),
-        table("Same grid: the true text gets the higher logit", "suites", foils, "percent",
-              "paired", "text_score"),
-        table("Foils rejected", "suites", foils, "percent", "rejection_rate"),
-        table("True texts rejected", "suites", foils, "percent", "true_rejection_rate"),
-        table("Other suites: right", "suites", others, "percent", "match_accuracy"),
-        table("Checks: AUROC", "checks", list(checks), "auroc", "auroc"),
-        table("Checks: fails", "checks", list(checks), "percent", "failure_rate"),
-    ]  # fmt: skip
+    names = {
+        "foils": foils,
+        "others": [name for name in suites if name not in foils],
+        "checks": list(checks),
+    }[part]
+    where = "checks" if part == "checks" else "suites"
+    rows = [row(f"`{name}`", runs, kind, where, name, *place) for name in names]
+    return PageTable(caption, [f"`{name}`" for name in runs], rows)
 
 
 def oracles(runs: Runs) -> PageTable | None:
@@ -200,22 +211,62 @@ def markdown(table: PageTable) -> str:
     return "\n".join(lines) + "\n"
 
 
+TABLES: dict[str, Callable[[Runs], PageTable | None]] = {
+    "summary": summary,
+    **{name: functools.partial(suites_table, name) for name in PARTS},
+    "attention": attention,
+    "oracles": oracles,
+}
+BLOCK = re.compile(
+    r"(<!-- table (\w+) of ([\w/.-]+):([\w ]*) -->\n).*?(<!-- end of table -->)", re.S
+)
+
+
+def table_of(name: str, folder: Path, conditions: Sequence[str]) -> str | None:
+    """A table by its name, in Markdown; None where nothing of it is known."""
+    if name.startswith("training_"):
+        return markdown(training(folder, name.removeprefix("training_"), conditions))
+    runs = read(folder, conditions)
+    found = TABLES[name](runs) if runs else None
+    return markdown(found) if found is not None and found.rows else None
+
+
+def write_into(page: Path, root: Path) -> Iterator[str]:
+    """Makes the tables of a page anew, and yields what was done.
+
+    They stand between `<!-- table NAME of FOLDER: CONDITIONS -->` and `<!-- end of table -->`; the
+    folder of the study is looked for in `root`. A table of which nothing is known stays.
+    """
+    said = []
+
+    def anew(block: re.Match[str]) -> str:
+        begins, name, folder, conditions, ends = block.groups()
+        found = table_of(name, root / folder, conditions.split())
+        said.append(f"{name} of {folder}: {'made anew' if found else 'nothing known, left'}")
+        return f"{begins}\n{found}\n{ends}" if found else block[0]
+
+    page.write_text(BLOCK.sub(anew, page.read_text()))
+    yield from said
+
+
 def main() -> None:
-    """Prints the tables."""
+    """Prints the tables, or writes them into a page."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path, help="a study's workdir")
+    parser.add_argument("folder", type=Path, help="a study's workdir; with --into, where they lie")
     parser.add_argument("--conditions", nargs="*", default=(), help="which; by default all")
     parser.add_argument("--training", metavar="SUITE", help="a suite over training instead")
+    parser.add_argument("--into", type=Path, metavar="PAGE", help="make a page's tables anew")
     given = parser.parse_args()
-    if given.training:
-        print(markdown(training(given.folder, given.training, given.conditions)))
+    if given.into:
+        for line in write_into(given.into, given.folder):
+            print(line)
         return
-    runs = read(given.folder, given.conditions)
-    if not runs:
+    names = [f"training_{given.training}"] if given.training else list(TABLES)
+    found = [table_of(name, given.folder, given.conditions) for name in names]
+    if not any(found):
         parser.exit(2, f"error: no finished run in {given.folder}/runs\n")
-    for table in (summary(runs), *tables(runs), attention(runs), oracles(runs)):
-        if table is not None:
-            print(markdown(table))
+    for table in filter(None, found):
+        print(table)
 
 
 if __name__ == "__main__":
