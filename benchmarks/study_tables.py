@@ -45,14 +45,16 @@ def get(results: dict[str, Any], *place: str) -> Any:
     return found
 
 
+def figure(mine: list[dict[str, Any]], kind: str, *place: str) -> str:
+    """A figure of a condition's runs; of a single one with its interval."""
+    between = (*place[:-1], "intervals", place[-1])
+    interval = get(mine[0], *between) if len(mine) == 1 else None
+    return cell([get(r, *place) for r in mine], kind, interval)
+
+
 def row(name: str, runs: Runs, kind: str, *place: str) -> tuple[str, str, list[str]]:
     """A row of a table: a figure of every condition."""
-    between = (*place[:-1], "intervals", place[-1])
-    cells = []
-    for mine in runs.values():
-        interval = get(mine[0], *between) if len(mine) == 1 else None
-        cells.append(cell([get(r, *place) for r in mine], kind, interval))
-    return name, "", cells
+    return name, "", [figure(mine, kind, *place) for mine in runs.values()]
 
 
 def summary(runs: Runs) -> PageTable:
@@ -66,15 +68,12 @@ def summary(runs: Runs) -> PageTable:
             (
                 f"`{name}`", "",
                 [
-                    cell([get(r, "test", "match_accuracy") for r in mine], "percent"),
+                    figure(mine, "percent", "test", "match_accuracy"),
                     f"{sum(asked)} of {len(asked)}" if asked else "–",
-                    cell([get(r, "suites", "order_foil", "auroc") for r in mine], "auroc"),
-                    cell(
-                        [get(r, "suites", "order_foil", "rejection_difference") for r in mine],
-                        "points",
-                    ),
+                    figure(mine, "auroc", "suites", "order_foil", "auroc"),
+                    figure(mine, "points", "suites", "order_foil", "rejection_difference"),
                     " · ".join("–" if place is None else f"{place:.2f}" for place in places),
-                    cell([get(r, "test", "ece") for r in mine], "percent"),
+                    figure(mine, "percent", "test", "ece"),
                 ],
             )
         )  # fmt: skip
@@ -225,7 +224,8 @@ BLOCK = re.compile(
 def table_of(name: str, folder: Path, conditions: Sequence[str]) -> str | None:
     """A table by its name, in Markdown; None where nothing of it is known."""
     if name.startswith("training_"):
-        return markdown(training(folder, name.removeprefix("training_"), conditions))
+        found = training(folder, name.removeprefix("training_"), conditions)
+        return markdown(found) if found.rows else None
     runs = read(folder, conditions)
     found = TABLES[name](runs) if runs else None
     return markdown(found) if found is not None and found.rows else None
