@@ -518,7 +518,7 @@ def test_a_run_that_was_asked_everything_has_a_page_with_all_of_it(asked):
     drawn = {path.stem for path in (folder / "run" / "figures").glob("*.png")}
     assert {"reliability", "failures_digits_conv", "true_and_false_digits_conv"} <= drawn
     assert {"scale", "curves"} <= drawn
-    assert "## What they use" in (folder / "run" / "report.md").read_text()
+    assert "## What it uses" in (folder / "run" / "report.md").read_text()
     for absent in ("conditions", "Hedges", "t-test", "over seeds", "± "):  # it is a single run
         assert absent not in page, absent
 

@@ -14,8 +14,9 @@ from ml_collections import ConfigDict
 from multimodal_vit import config as configuration
 from multimodal_vit.analysis import scale_figure, study_tests
 from multimodal_vit.analysis import study_figures as figures
+from multimodal_vit.analysis.cells import FAR_APART, cell
 from multimodal_vit.analysis.figures import task_sheet
-from multimodal_vit.analysis.pages import MakeFigure, figures_in, write_pages
+from multimodal_vit.analysis.pages import MakeFigure, figures_in, percent, write_pages
 from multimodal_vit.analysis.probe_report import probe_section
 from multimodal_vit.analysis.statistics import Summary
 from multimodal_vit.analysis.study_results import ConditionResults, class_shares
@@ -65,6 +66,16 @@ def write_report(
     return content
 
 
+def _accuracy(values: Sequence[float]) -> str:
+    """Mean and standard deviation, or each seed where they lie far apart."""
+    summary = Summary.of(values)
+    if summary.n == 1:
+        return percent(summary.mean)
+    if max(values) - min(values) > FAR_APART:
+        return cell(values, "percent")
+    return f"{percent(summary.mean)} ± {100 * summary.std:.2f}"
+
+
 def _answers(
     conditions: Sequence[ConditionResults], tests: Sequence[Mapping[str, Any]]
 ) -> list[str]:
@@ -102,6 +113,7 @@ def _page(
         {
             "name": c.name,
             "summary": summaries[c.name],
+            "accuracy": _accuracy(c.accuracies),
             "interval": c.interval,
             "chance": c.chance,
             "at_chance": c.at_chance,
@@ -306,11 +318,15 @@ def _budget(config: ConfigDict) -> str:
     samples = {name: c.train.num_samples for name, c in config.conditions.items()}
     if len(set(samples.values())) == 1:
         return (
-            f"Every condition had the same budget: {config.num_seeds} seeds, each with at most "
+            f"Every condition had the same budget: {_seeds(config.num_seeds)}, each with at most "
             f"{next(iter(samples.values())):,} training pairs (rounded to whole epochs)."
         )
     listed = "; ".join(f"{name} {number:,}" for name, number in samples.items())
-    return f"The budgets differ. Training pairs at most, for each of {config.num_seeds} seeds: {listed}."  # noqa: E501
+    return f"The budgets differ. Training pairs at most, for each of {_seeds(config.num_seeds)}: {listed}."  # noqa: E501
+
+
+def _seeds(number: int) -> str:
+    return f"{number} seed{'' if number == 1 else 's'}"
 
 
 def _differing(config: ConfigDict) -> dict[str, dict[str, Any]]:
@@ -320,7 +336,7 @@ def _differing(config: ConfigDict) -> dict[str, dict[str, Any]]:
     return {
         field: {name: mine[field] for name, mine in fields.items()}
         for field in names
-        if len({repr(mine[field]) for mine in fields.values()}) > 1
+        if field != "name" and len({repr(mine[field]) for mine in fields.values()}) > 1
     }
 
 
