@@ -14,7 +14,6 @@ from multimodal_vit.study.definition import StudyRun
 from multimodal_vit.study.runner import StudyDisplay
 from multimodal_vit.train.progress import Display, LiveTable, duration, end_time
 
-
 FAR_APART = 0.1  # between the lowest and the highest seed, beyond which each is listed
 
 
