@@ -111,3 +111,14 @@ def test_a_suite_over_training_is_followed_without_bias():
     difference = rejected[~match].mean() - rejected[match].mean()
     assert found[".rejection_difference"] == pytest.approx(difference)
     assert 0.5 < found[".auroc_low"] < found[".auroc"] < 1
+
+
+def test_figures_of_a_version_that_knew_no_bias_are_known_as_old():
+    from multimodal_vit.run import _is_old
+
+    new = evaluate.metrics(predictions(np.ones((2, 4)), [[0, 1], [0, 1]], [[0, 1], [0, 2]]))
+    assert not _is_old(new)
+    assert _is_old({name: value for name, value in new.items() if name != "called_false"})
+    assert _is_old({"failure_rate": 0.1, "num_pairs": 5})
+    assert not _is_old({"failure_rate": 0.1, "num_pairs": 5, "num_compared": 5})
+    assert not _is_old({"accuracy": 0.9})  # a classifier's
