@@ -306,9 +306,11 @@ def run_study(config: ConfigDict, folder: Path, console: Console, command: str) 
     runs = study.runs_of(config, folder)
     with Workdir(folder).locked(wait=True):  # others may have come to the end of the study too
         write_table(runs, folder / TABLE)
+        found = None
         if any(which.workdir.results() for which in runs):
-            report.write_report(config, folder, command, failed)
-    if any(which.workdir.results() for which in runs):
+            found = report.write_report(config, folder, command, failed)
+    if found is not None:
+        _show_study(found, console)
         written = f"Written to {folder}: report.html, report.md, study.json, {TABLE}, figures/"
         console.print(written, soft_wrap=True)
     for name, reason in failed.items():
@@ -439,6 +441,16 @@ def _show_verdict(said: Mapping[str, Any], console: Console) -> None:
     console.print()
     for line in tables.verdict_lines(said):
         console.print(line, soft_wrap=True, highlight=False)
+
+
+def _show_study(found: Mapping[str, Any], console: Console) -> None:
+    """What a study found: first which conditions are at chance, then the rest, then the tests."""
+    console.print()
+    conditions = sorted(found["conditions"].values(), key=lambda known: not known["at_chance"])
+    for sentence in (*(known["sentence"] for known in conditions), *found["answers"]):
+        console.print(sentence, soft_wrap=True, highlight=False)
+    for table in tables.study_tables(found):
+        show(console, table)
 
 
 def _show_probes(title: str, found: Mapping[str, Any], console: Console) -> None:
