@@ -38,7 +38,6 @@ EXPERIMENT: Mapping[str, Bound] = {
     "model.num_encoder_layers": Bound(1, 512, "each layer is compiled"),
     "model.num_heads": Bound(1, 1_024, "more than any Transformer has"),
     "model.mlp_dim": Bound(1, 2**18, "four times the largest model.embedding_dim"),
-    "model.audio_patch_frames": Bound(1, 1_000, "a recording has fewer frames"),
     "train.num_seeds": Bound(1, 1_000, "all are trained at once"),
     "train.num_samples": Bound(1, 10**12, "steps are counted in 32 bits"),
     "train.batch_size": _BATCH,

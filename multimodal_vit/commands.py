@@ -38,6 +38,7 @@ from multimodal_vit.study.display import StudyTable
 from multimodal_vit.study.runner import TABLE, run_all, write_table
 from multimodal_vit.suites import ALL, choose_suites
 from multimodal_vit.terminal import show
+from multimodal_vit.train import memory
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import Display, ProgressDisplay, duration
 from multimodal_vit.train.writer import read_metrics
@@ -134,6 +135,7 @@ def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint:
     if distributed.from_main(finished):
         return 0
     experiment = Experiment.create(config)
+    memory.check(experiment)
     is_main = distributed.is_main()
     with workdir.locked() if is_main else contextlib.nullcontext() as free:
         if not distributed.from_main(lambda: free):
@@ -181,6 +183,7 @@ def _train_seeds(config: ConfigDict, workdir: Workdir, console: Console, slow_hi
     diverged: list[str] = []
     if left:
         shared = Experiment.create(config)
+        memory.check(shared)
         experiments = [shared.with_seed(own.seed) for own, _ in left]
         with contextlib.ExitStack() as stack:
             for _, folder in left:

@@ -139,7 +139,6 @@ def test_an_option_of_another_component_is_an_error_that_says_whose(mine):
         ({"model.fusion_options.kind": "sof"}, "not one of soft, hard .did you mean soft"),
         ({"model.fusion_options.widht": 1}, "did you mean width"),
         ({"train.optimizer_options.momentum": -1.0}, "momentum=-1.0 is out of range"),
-        ({"model.num_heads": 3}, "model.num_heads=3 does nothing"),
     ],
 )
 def test_what_is_wrong_with_options_is_said(mine, changes, message):
@@ -147,11 +146,15 @@ def test_what_is_wrong_with_options_is_said(mine, changes, message):
         configuration.check(changed(small(), chosen(mine) | changes))
 
 
+def test_a_field_that_nothing_uses_is_refused_on_the_command_line(mine):
+    config = changed(small(), chosen(mine))
+    with pytest.raises(UserError, match="num_heads=2 does nothing: none of words, patches, expert"):
+        overridden(config, [("model.num_heads", "2")])
+
+
 def test_a_components_own_rules_are_asked(mine, tiny_config, tiny_splits):
     config = changed(tiny_config, {"components": (mine,), "model.fusion": "experts_a"})
     config.task.grid = (1, 5)
-    config.model.num_heads = 4
-    config.model.mlp_dim = 512
     with pytest.raises(UserError, match="reads four positions; take"):
         Experiment.create(config, tiny_splits, jax.devices()[:1])
 
@@ -182,7 +185,6 @@ def test_the_configuration_grows_by_nothing_when_a_component_is_added():
 def test_one_of_each_trains_evaluates_and_is_read_back(mine, tiny_config, tiny_splits, tmp_path):
     from multimodal_vit.run import run
 
-    tiny_config.model.num_heads, tiny_config.model.mlp_dim = 4, 512
     config = changed(tiny_config, chosen(mine, **{"train.num_samples": 88}))
     experiment = Experiment.create(config, tiny_splits, jax.devices()[:1])
     _, results = run(experiment, Workdir(tmp_path / "run"))
@@ -386,7 +388,7 @@ def test_a_checked_function_names_argument_and_shape():
     from jaxtyping import Array, Float
 
     @checked
-    def add(x: Float[Array, "B D"], y: Float[Array, "B D"]) -> Float[Array, "B D"]:
+    def add(x: Float[Array, "B D"], y: Float[Array, "B D"]) -> Float[Array, "B D"]:  # noqa: F722
         return x + y
 
     add(jnp.ones((2, 3)), jnp.ones((2, 3)))
@@ -470,7 +472,6 @@ def test_the_page_of_components_is_what_the_program_lists():
 
 
 def test_two_seeds_of_an_outside_component_are_each_alone(mine, tiny_config, tiny_splits):
-    tiny_config.model.num_heads, tiny_config.model.mlp_dim = 4, 512
     config = changed(tiny_config, chosen(mine))
     alone = [
         six_losses(Experiment.create(changed(config, {"seed": s}), tiny_splits, jax.devices()[:n]))
