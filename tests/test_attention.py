@@ -251,7 +251,9 @@ def known(tiny_config, grid=(2, 2), num_pairs=200, **model):
     tiny_config.model.num_conv_layers, tiny_config.evaluation.suites = 0, ("single_foil",)
     experiment = Experiment.create(tiny_config, plain_splits(), jax.devices()[:1])
     module = KnownModel(experiment.model.embeddings, grid, **model)
-    return attention_probe(dataclasses.replace(experiment, model=module), {}, num_pairs)
+    objective = dataclasses.replace(experiment.objective, model=module)
+    own = dataclasses.replace(experiment, model=module, objective=objective)
+    return attention_probe(own, {}, num_pairs)
 
 
 def test_a_model_that_reads_in_order_shows_it_when_the_quadrant_of_a_wrong_word_is_hidden(
