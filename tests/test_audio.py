@@ -95,7 +95,7 @@ def test_missing_recordings_are_said_in_one_line(tmp_path, digits):
         data.load_splits("digits", "digits", str(tmp_path), "spoken_digit")
     with pytest.raises(UserError, match=r"labels_train.npy does not exist; the six files"):
         written_spoken.load("written_spoken_digits", tmp_path)
-    with pytest.raises(UserError, match="no recordings 'parrots'; there are: spoken_digit"):
+    with pytest.raises(UserError, match="data.audio='parrots' is not one of spoken_digit"):
         data.load_splits("digits", "digits", str(tmp_path), "parrots")
 
 

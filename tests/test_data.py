@@ -261,7 +261,7 @@ def test_a_set_that_is_nowhere_is_an_error_and_never_another_set(tmp_path):
         data.load_splits("auto", "numerals", str(tmp_path))
     with pytest.raises(UserError, match="no prepared tensorflow_datasets set 'letters'"):
         data.load_splits("tfds", "letters", str(tmp_path))
-    with pytest.raises(UserError, match="no data source 'zip'"):
+    with pytest.raises(UserError, match="data.source='zip' is not one of auto, digits"):
         data.load_splits("zip", "letters", str(tmp_path))
 
 

@@ -141,7 +141,7 @@ def test_a_search_ends_in_tables_figures_and_a_winner_that_is_a_config(folder):
     )
     assert sheet.returncode == 0, sheet.stderr
     text = (found / "patch_winner.py").read_text()
-    assert f"config.train.learning_rate = {winner['train.learning_rate']}\n" in text
+    assert f"'train.learning_rate': {winner['train.learning_rate']},\n" in text
     assert f"Trial {winner.trial}: validation true/false" in text
     assert not list(found.rglob("predictions.npz"))
 
