@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 def trained(num_steps: int) -> tuple[dict[str, np.ndarray], float]:
     """The parameters by name after some steps, and "losses", float32 [num_steps]; CPU seconds."""
     config = from_file(ROOT / "configs" / "digits_conv.py")
+    config.data.name = "digits"
+    config.train.update({"optimizer": "adam", "weight_decay": 1.0})
     config.model.dropout_rate = 0.1
     config.train.warmup_steps = 5
     experiment = Experiment.create(config)

@@ -1,8 +1,8 @@
 """The embedded default: the 1,797 digits inside scikit-learn. No download, under two minutes.
 
-Half the width of `mnist_conv.py:small`, and a budget for 1,412 training images. It shows that
-everything works; its accuracy (84.87 % after 43 s on two CPU cores, seed 0) says nothing about the
-thesis.
+Half the width of `mnist_conv.py:small`, Muon, and each of the 1,412 training digits in nine
+variants. It shows that everything works; its accuracy, 92.46 ± 2.71 % over five seeds (README.md),
+says nothing about the thesis.
 
     python -m multimodal_vit.main --config=configs/digits_conv.py
 """
@@ -15,15 +15,16 @@ from multimodal_vit.config import preset
 def get_config() -> ConfigDict:
     config = preset("small")
     config.data.source = "digits"
-    config.data.name = "digits"
+    config.data.name = "varied_digits"
     config.model.embedding_dim = 64
     config.model.num_encoder_layers = 2
     config.model.mlp_dim = 256
     config.model.dropout_rate = 0.0
     config.train.num_samples = 150_000
+    config.train.optimizer = "muon"
     config.train.learning_rate = 2e-3
-    config.train.weight_decay = 1.0
+    config.train.warmup_steps = 50
     config.train.patience = 0  # 128 validation digits are too few to stop by
-    config.train.epochs_per_validation = 10
+    config.train.epochs_per_validation = 3
     config.evaluation.num_passes = 8
     return config

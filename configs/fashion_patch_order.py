@@ -1,4 +1,4 @@
-"""Fashion-MNIST with raw patches, trained to read in order.
+"""Fashion-MNIST with raw patches, trained with permuted texts too.
 
 Half of the false texts are the true ones permuted; everything else, the presets too, is
 `fashion_patch.py`. What this changes stands in docs/probes.md.

@@ -1,4 +1,4 @@
-"""MNIST with convolutions, trained to read in order.
+"""MNIST with convolutions, trained with permuted texts too.
 
 Half of the false texts are the true ones permuted; everything else, the presets too, is
 `mnist_conv.py`. What this changes stands in docs/probes.md.

@@ -117,7 +117,8 @@ def _read(file: IO[bytes], num_bytes: int, path: Path) -> np.ndarray:
             f"{path} is damaged: its header promises {dtype} {list(shape)}, {size:,} bytes, but it "
             f"holds {left:,}"
         )
-    check_size(path, f"{dtype} {list(shape)}", size)
+    # As if no size were 0: NumPy cannot shape nothing into what it could not hold.
+    check_size(path, f"{dtype} {list(shape)}", math.prod(max(n, 1) for n in shape) * dtype.itemsize)
     array = np.empty(math.prod(shape), dtype)
     _fill(array, head, file, path)
     return array.reshape(shape, order="F" if in_columns else "C")

@@ -38,6 +38,7 @@ from multimodal_vit.study.display import StudyTable
 from multimodal_vit.study.runner import TABLE, run_all, write_table
 from multimodal_vit.suites import ALL, choose_suites
 from multimodal_vit.terminal import show
+from multimodal_vit.train import memory
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import Display, ProgressDisplay, duration
 from multimodal_vit.train.writer import read_metrics
@@ -134,6 +135,7 @@ def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint:
     if distributed.from_main(finished):
         return 0
     experiment = Experiment.create(config)
+    memory.check(experiment)
     is_main = distributed.is_main()
     with workdir.locked() if is_main else contextlib.nullcontext() as free:
         if not distributed.from_main(lambda: free):
@@ -181,6 +183,7 @@ def _train_seeds(config: ConfigDict, workdir: Workdir, console: Console, slow_hi
     diverged: list[str] = []
     if left:
         shared = Experiment.create(config)
+        memory.check(shared)
         experiments = [shared.with_seed(own.seed) for own, _ in left]
         with contextlib.ExitStack() as stack:
             for _, folder in left:
@@ -306,9 +309,11 @@ def run_study(config: ConfigDict, folder: Path, console: Console, command: str) 
     runs = study.runs_of(config, folder)
     with Workdir(folder).locked(wait=True):  # others may have come to the end of the study too
         write_table(runs, folder / TABLE)
+        found = None
         if any(which.workdir.results() for which in runs):
-            report.write_report(config, folder, command, failed)
-    if any(which.workdir.results() for which in runs):
+            found = report.write_report(config, folder, command, failed)
+    if found is not None:
+        _show_study(found, console)
         written = f"Written to {folder}: report.html, report.md, study.json, {TABLE}, figures/"
         console.print(written, soft_wrap=True)
     for name, reason in failed.items():
@@ -439,6 +444,16 @@ def _show_verdict(said: Mapping[str, Any], console: Console) -> None:
     console.print()
     for line in tables.verdict_lines(said):
         console.print(line, soft_wrap=True, highlight=False)
+
+
+def _show_study(found: Mapping[str, Any], console: Console) -> None:
+    """What a study found: first which conditions are at chance, then the rest, then the tests."""
+    console.print()
+    conditions = sorted(found["conditions"].values(), key=lambda known: not known["at_chance"])
+    for sentence in (*(known["sentence"] for known in conditions), *found["answers"]):
+        console.print(sentence, soft_wrap=True, highlight=False)
+    for table in tables.study_tables(found):
+        show(console, table)
 
 
 def _show_probes(title: str, found: Mapping[str, Any], console: Console) -> None:

@@ -19,6 +19,7 @@ from multimodal_vit.models import parameter_count
 from multimodal_vit.probes.answers import Probed, probe
 from multimodal_vit.probes.verdict import verdict
 from multimodal_vit.suites import ALL, choose_suites, suites_for
+from multimodal_vit.train import memory
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.flop import flop_per_example
@@ -58,6 +59,7 @@ def run(
     Raises:
       UserError: the workdir or the data cannot be used, or training diverged.
     """
+    memory.check(experiment)
     distributed.from_main(lambda: workdir.begin(experiment.config))
     outcome = train(experiment, workdir.path, display, should_stop, on_validation, slow_hint)
     if not outcome.finished:
@@ -86,6 +88,7 @@ def run_seeds(
       For each what `run` returns. The results are None where a run was stopped or diverged; its
       outcome then tells which.
     """
+    memory.check(experiments[0])
     for experiment, workdir in zip(experiments, workdirs, strict=True):
         workdir.begin(experiment.config)
     folders = [workdir.path for workdir in workdirs]

@@ -374,14 +374,14 @@ def test_sound_that_does_not_fit_is_refused(changes, task, message):
 
 
 def test_a_study_of_classifiers_writes_its_report(speaking_splits, tmp_path, monkeypatch):
-    from multimodal_vit.analysis import report
+    from multimodal_vit.analysis import page_parts, report
     from multimodal_vit.study import runner, study
 
     config = study("Which?", {"a": tiny("audio_image_a")})
     config.name, config.num_seeds = "tiny", 1
     for condition in config.conditions.values():
         condition.evaluation.suites = ("blind_audio", "without_audio")
-    for module in (runner, report):
+    for module in (runner, page_parts):
         monkeypatch.setattr(module, "load_data", lambda configs: lambda config: speaking_splits)
     assert runner.run_all(config, tmp_path) == {}
     report.write_report(config, tmp_path, "a command", {})

@@ -21,6 +21,7 @@ DIGITS = f"--config={ROOT / 'configs' / 'digits_conv.py'}"
 TINY = [
     DIGITS,
     "--config.data.name=digits",  # each once
+    "--config.train.optimizer=adam",  # compiles faster
     "--config.model.embedding_dim=16",
     "--config.model.num_encoder_layers=1",
     "--config.model.mlp_dim=32",

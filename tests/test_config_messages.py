@@ -131,8 +131,8 @@ def test_several_seeds_name_the_field_that_has_them():
         ("import nothing_of_this_name", "line 1: ModuleNotFoundError: No module named"),
         (
             "from ml_collections import FrozenConfigDict\nFrozenConfigDict({'a': 1}).a = 2",
-            "line 2: AttributeError: FrozenConfigDict is immutable. Cannot call __setattr__(). (change a "
-            "copy of it",
+            "line 2: AttributeError: FrozenConfigDict is immutable. Cannot call __setattr__(). "
+            "(change a copy of it",
         ),
         (
             "from ml_collections import ConfigDict, config_dict\n"

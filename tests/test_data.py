@@ -2,7 +2,6 @@
 
 import contextlib
 import gzip
-import itertools
 import os
 import shutil
 import struct
@@ -50,35 +49,52 @@ def test_digits_are_split_by_the_documented_rule(digits):
     assert digits.train.images.max() == 255
 
 
-def test_the_digits_stay_what_they_were(digits):
+@pytest.fixture(scope="module")
+def varied():
+    return data.load_splits("digits", "varied_digits")
+
+
+def test_the_digits_stay_what_they_were(digits, varied):
     """Runs are bound to their data's fingerprint: it must not change with the code."""
     assert digits.fingerprint() == "23be744c-088fa5ae-19a83672"
-    assert (
-        data.load_splits("digits", "shifted_digits").fingerprint() == "8a6f63fe-8f7534b3-296c90dd"
-    )
+    assert varied.fingerprint() == "689118bc-8f7534b3-296c90dd"
 
 
-def test_shifted_digits_are_the_same_digits_in_a_margin_and_train_at_nine_places(digits):
-    shifted = data.load_splits("digits", "shifted_digits")
-    assert [len(p) for p in (shifted.train, shifted.validation, shifted.test)] == [12708, 128, 257]
-    for part in ("validation", "test"):  # in the middle: nothing beyond 20×20
-        images = getattr(shifted, part).images
-        np.testing.assert_array_equal(getattr(shifted, part).labels, getattr(digits, part).labels)
-        assert images[:, 4:24, 4:24].sum() == images.sum()
-    middle = shifted.train.images.reshape(9, 1412, 28, 28)[4]
-    labels = shifted.train.labels.reshape(9, 1412)
+def test_varied_digits_are_the_same_digits_in_the_same_parts(digits, varied):
+    assert [len(p) for p in (varied.train, varied.validation, varied.test)] == [12708, 128, 257]
+    labels = varied.train.labels.reshape(9, 1412)
     np.testing.assert_array_equal(labels, np.tile(digits.train.labels, (9, 1)))
-    for i, (down, right) in enumerate(itertools.product((-2, 0, 2), repeat=2)):
-        window = np.s_[:, 4 + down : 24 + down, 4 + right : 24 + right]
-        found = shifted.train.images.reshape(9, 1412, 28, 28)[i]
-        np.testing.assert_array_equal(found[window], middle[:, 4:24, 4:24])
-        assert found[window].sum() == found.sum()
-    # The same digit as in 28×28: the means of their quarters go together.
-    quarters = [
-        x.reshape(len(x), 2, x.shape[1] // 2, 2, x.shape[1] // 2).mean(axis=(2, 4)).ravel()
-        for x in (middle[:, 4:24, 4:24], digits.train.images[..., 0])
-    ]
-    assert np.corrcoef(*quarters)[0, 1] > 0.99
+    as_they_are = [varied.train[:1412], varied.validation, varied.test]
+    for part, source in zip(
+        as_they_are, (digits.train, digits.validation, digits.test), strict=True
+    ):
+        np.testing.assert_array_equal(part.labels, source.labels)
+        inner = part.images[:, 4:24, 4:24]
+        assert inner.sum() == part.images.sum()  # a black margin
+        quarters = [
+            x.reshape(len(x), 2, x.shape[1] // 2, 2, x.shape[1] // 2).mean(axis=(2, 4)).ravel()
+            for x in (inner, source.images)
+        ]
+        assert np.corrcoef(*quarters)[0, 1] > 0.99
+
+
+def test_variants_are_moved_turned_and_scaled_by_little(varied):
+    images = varied.train.images.reshape(9, 1412, 28, 28).astype(float)
+    ink = images.sum(axis=(2, 3))  # (9, 1412)
+    centres = [
+        (images.sum(axis=axis) * np.arange(28)).sum(axis=2) / ink for axis in (2, 3)
+    ]  # right and down
+    for centre in centres:
+        moved = centre[1:] - centre[0]
+        assert abs(moved).max() < 3.5  # the shift, and what turning about the middle does
+        assert 0.8 < moved.std() < 1.6  # uniform over 4 pixels: 1.15
+        assert abs(moved.mean()) < 0.2
+    assert abs(np.log(ink[1:] / ink[0])).max() < 0.4  # areas: twice a tenth, and what is cut off
+    some = images[:, :100].reshape(9, -1)
+    alike = np.corrcoef(some)  # each with each
+    assert alike[~np.eye(9, dtype=bool)].max() < 0.9  # no two are the same
+    others = np.corrcoef(np.roll(some[0], 28 * 28), some[1])[0, 1]  # each with the digit before
+    assert alike[0].min() > others + 0.15
 
 
 def test_the_last_twelfth_of_the_training_images_validates():
@@ -259,8 +275,8 @@ def test_unnamed_files_are_taken_only_when_asked_for(tmp_path):
 def test_the_digits_are_not_taken_for_another_set():
     with pytest.raises(UserError, match="not 'mnist'"):
         data.load_splits("digits", "mnist")
-    with pytest.raises(UserError, match=r"digits, shifted_digits.*did you mean shifted_digits"):
-        data.load_splits("digits", "shifted_digit")
+    with pytest.raises(UserError, match=r"digits, varied_digits.*did you mean varied_digits"):
+        data.load_splits("digits", "varied_digit")
 
 
 # ---- prepared by tensorflow_datasets ----

@@ -7,6 +7,10 @@ import pytest
 from multimodal_vit import evaluate
 from multimodal_vit.evaluate import Predictions
 from multimodal_vit.objectives import match_logit
+from multimodal_vit.sampler import Task
+from multimodal_vit.suites import suites_for
+
+TASK = Task(grid=(2, 2), image_shape=(1, 1, 1), num_classes=3)
 
 
 def predictions(logits, words, labels, num_classes=3):
@@ -90,3 +94,31 @@ def test_a_model_that_has_diverged_has_metrics_without_calibration():
     )
     assert "ece" not in found
     assert "auroc" not in found
+
+
+def test_a_suite_over_training_is_followed_without_bias():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, (400, 4))
+    words = np.where(rng.random((400, 1)) < 0.5, labels, np.roll(labels, 1, axis=1))
+    match = (words == labels).all(axis=1)
+    logits = np.concatenate(
+        [rng.normal(-1, 1, (400, 1)) + 2 * match[:, None], np.ones((400, 3))], 1
+    )
+    found = evaluate.suite_curve(suites_for(TASK)["order_foil"], predictions(logits, words, labels))
+    assert set(found) == {"", ".auroc", ".auroc_low", ".rejection_difference"}
+    rejected = logits[:, 0] <= 0
+    assert found[""] == pytest.approx(rejected[~match].mean())
+    difference = rejected[~match].mean() - rejected[match].mean()
+    assert found[".rejection_difference"] == pytest.approx(difference)
+    assert 0.5 < found[".auroc_low"] < found[".auroc"] < 1
+
+
+def test_figures_of_a_version_that_knew_no_bias_are_known_as_old():
+    from multimodal_vit.run import _is_old
+
+    new = evaluate.metrics(predictions(np.ones((2, 4)), [[0, 1], [0, 1]], [[0, 1], [0, 2]]))
+    assert not _is_old(new)
+    assert _is_old({name: value for name, value in new.items() if name != "called_false"})
+    assert _is_old({"failure_rate": 0.1, "num_pairs": 5})
+    assert not _is_old({"failure_rate": 0.1, "num_pairs": 5, "num_compared": 5})
+    assert not _is_old({"accuracy": 0.9})  # a classifier's

@@ -133,3 +133,27 @@ def test_quadrant_cross_entropy_needs_quadrants():
     config.train.objective = "quadrant_cross_entropy"
     with pytest.raises(UserError, match="trains the modality 'quadrants'"):
         check(config)
+
+
+def test_a_temperature_divides_the_class_logits_and_repairs_certainty(tiny_splits):
+    from multimodal_vit.probes.temperature import fit, tempered, tempered_results
+
+    config = from_file(f"{ROOT / 'configs' / 'mnist_oracle.py'}:small")
+    config.evaluation.batch_size, config.model.embedding_dim = 32, 32
+    experiment = Experiment.create(config, tiny_splits, jax.devices()[:1])
+    variables = experiment.init_state().variables
+    image = np.asarray(experiment.examples(8).inputs["image"])
+    words = np.zeros((8, 4), np.int32)
+
+    def quadrants(variables):
+        _, found = experiment.model.apply(variables, {"image": image, "words": words})
+        return found["embedded"]["quadrants"]
+
+    halved = quadrants(tempered(variables, 2.0))
+    np.testing.assert_allclose(halved, quadrants(variables) / 2, rtol=1e-5)
+    # A classifier that knows nothing is too sure of itself the more, the larger its logits.
+    predict = experiment.predictor({})
+    assert fit(predict, tempered(variables, 1 / 50)) > 4
+    found = tempered_results(experiment, predict, variables, {})
+    assert found["test"]["num_pairs"] == 40
+    assert found["suites"] == {}

@@ -474,6 +474,7 @@ def test_a_constant_loss_and_an_accuracy_at_chance_are_warned_about(
 
 TINY = [
     f"--config={ROOT / 'configs' / 'digits_conv.py'}", "--config.data.name=digits",
+    "--config.train.optimizer=adam",
     "--config.model.embedding_dim=16",
     "--config.model.num_encoder_layers=1", "--config.model.mlp_dim=32",
     "--config.model.patch_size=14", "--config.train.num_samples=1412",

@@ -608,3 +608,46 @@ def test_the_searches_in_configs_are_without_mistakes(preset):
     config = namespace["get_config"](preset)
     check(config)
     assert list(config.conditions) == ["mnist_conv", "mnist_patch", "fashion_conv", "fashion_patch"]
+
+
+def a_search(chance, above, trials=3):
+    """What a finished search is known by: two fields, some trials, the first one the winner."""
+    rows = [
+        {
+            "trial": i, "status": "done", "reason": "", "setting": {"a.x": i, "a.y": 0},
+            "match_accuracy_mean": 0.52, "chance": [chance], "above_chance": [above],
+            "reads_order": [True, False], "order_auroc": [0.99, 0.5],
+        }
+        for i in range(trials)
+    ]  # fmt: skip
+    counts = {"done": trials, "pruned": 0, "failed": 0, "skipped": 0, "running": 0}
+    condition = {
+        "counts": counts,
+        "num_settings": 9,
+        "hours": 0.1,
+        "trials": rows,
+        "winner": rows[0],
+    }
+    budget = {"num_trials": trials, "max_hours": 0.0, "num_seeds": 2}
+    return {"budget": budget, "conditions": {"patch": condition}}
+
+
+def test_a_search_whose_best_is_at_chance_says_so_and_few_trials_too():
+    from multimodal_vit.analysis.search_report import remarks
+
+    said = "\n".join(remarks(a_search(0.51, above=False)))
+    assert "Warning: the best trial of patch, 52.00%, cannot be told from chance, 51.00%" in said
+    assert "its winner reads in order with 1 of 2 seeds" in said
+    assert "3 finished trials for 2 fields: their importances say little; 20 or more" in said
+    said = "\n".join(remarks(a_search(0.4, above=True, trials=20)))
+    assert "Warning" not in said
+
+
+def test_what_an_accuracy_must_be_read_beside():
+    from multimodal_vit.search.worker import beside
+
+    row = {"chance": {"match_accuracy": 0.51}, "intervals": {"match_accuracy": [0.5, 0.6]}}
+    assert beside([row]) == {"chance": [0.51], "above_chance": [False]}
+    order = row | {"suites.order_foil.auroc": 0.97, "suites.order_foil.auroc_low": 0.96}
+    assert beside([order])["reads_order"] == [True]
+    assert "reads_order" not in beside([order, row])

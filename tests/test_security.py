@@ -87,7 +87,10 @@ def test_the_name_of_a_condition_is_a_plain_folder_name(name):
 
 def test_the_report_escapes_every_string():
     """Autoescaping is on for HTML, and no template turns it off."""
-    source = (ROOT / "multimodal_vit" / "analysis" / "report.py").read_text()
+    source = (ROOT / "multimodal_vit" / "analysis" / "pages.py").read_text()
     assert "html = jinja2.Environment(loader=loader, autoescape=True" in source
     templates = ROOT / "multimodal_vit" / "analysis" / "templates"
-    assert not re.search(r"\bsafe\b|autoescape", (templates / "report.html.j2").read_text())
+    pages = list(templates.glob("*.html.j2"))
+    assert len(pages) >= 5
+    for page in pages:
+        assert not re.search(r"\bsafe\b|autoescape", page.read_text()), page

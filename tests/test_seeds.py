@@ -176,6 +176,7 @@ def test_the_time_is_shared_between_the_seeds(experiments, tmp_path):
 TINY = [
     f"--config={ROOT / 'configs' / 'digits_conv.py'}",
     "--config.data.name=digits",
+    "--config.train.optimizer=adam",  # compiles faster
     "--config.model.embedding_dim=16",
     "--config.model.num_encoder_layers=1",
     "--config.model.mlp_dim=32",

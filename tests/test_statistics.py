@@ -8,8 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from multimodal_vit.analysis.report import answer
-from multimodal_vit.analysis.statistics import Summary, compare, holm, noncentrality_interval
+from multimodal_vit.analysis.cells import cell
+from multimodal_vit.analysis.statistics import (
+    Summary,
+    compare,
+    detectable,
+    holm,
+    noncentrality_interval,
+)
+from multimodal_vit.analysis.study_tests import answer, suite_answer
 
 TABLE_41 = {  # thesis, Table 4.1 and the tests in its text
     "MNIST": (Summary(97.73, 0.5, 5), Summary(92.14, 0.5, 5), 17.6771),
@@ -99,6 +106,44 @@ def test_a_headline_names_the_better_one_and_only_what_the_corrected_test_finds(
     test = {"first": "a", "second": "b", "difference": -0.02, "interval": (-0.03, -0.01)}
     said = answer(test | {"holm": {"welch": 0.004}})
     assert said.startswith("b is 2.00 points better than a (95 % interval +1.00 to +3.00;")
+    sure = test | {"holm": {"welch": 0.004}}
+    assert answer(sure, {"a"}).startswith("a cannot be told from chance; b is 2.00 points better")
+    assert answer(sure, {"a", "b"}).startswith(
+        "Neither b nor a can be told from chance, so neither is called better"
+    )
+    unsure = answer(test | {"holm": {"welch": 0.08}}, {"b"})
+    assert unsure.startswith("b cannot be told from chance; between b and a no sure difference")
     said = answer(test | {"holm": {"welch": 0.08}})
     assert said.startswith("Between b and a no sure difference was found: +2.00 points")
     assert "p = 0.08" in said
+
+
+def test_the_difference_that_would_be_found_is_found_in_80_of_100_studies():
+    assert detectable(0.0, 5) == 0
+    difference = detectable(2.0, 5)
+    assert difference == pytest.approx(2.0 * 2.024, rel=1e-3)  # as in tables of power
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(difference, 2, (2000, 5)), rng.normal(0, 2, (2000, 5))
+    found = stats.ttest_ind(first, second, axis=1).pvalue < 0.05
+    assert found.mean() == pytest.approx(0.8, abs=0.025)  # 2.8 standard errors
+
+
+def test_seeds_that_lie_far_apart_are_listed_and_not_averaged():
+    assert cell([0.50, 0.51, 0.98, 0.97, 0.50], "auroc") == "0.500 · 0.510 · 0.980 · 0.970 · 0.500"
+    assert cell([0.991, 0.993], "auroc") == "0.992 ± 0.001"
+    assert cell([0.05, 0.56], "percent") == "5.0 · 56.0 %"
+    assert cell([0.981], "auroc", [0.975, 0.986]) == "0.981 [0.975, 0.986]"
+    assert cell([0.25], "points", [0.2, 0.3]) == "+25.0 [+20.0, +30.0]"
+    assert cell([0.9, None], "auroc") == "–"
+    assert cell([], "auroc") == "–"
+
+
+def test_what_differs_between_suites_is_said_with_one_correction():
+    def test(suite, p):
+        return {"suite": suite, "first": "a", "second": "b", "difference": 0.4, "holm": p}
+
+    said = suite_answer([test("order_foil", 0.001), test("near_foil", 0.2)])
+    assert said.startswith("Of 2 comparisons on suites and checks, 1 are sure")
+    assert "order_foil, a less b, +0.400" in said
+    assert "near_foil" not in said
+    assert suite_answer([]) == ""

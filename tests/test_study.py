@@ -209,6 +209,24 @@ def test_the_published_tests_stand_beside_the_studys(finished):
     (own,) = (t for t in content["tests"] if t["source"] == "this study")
     values = [content["conditions"][name]["mean"] for name in ("on", "off")]
     assert own["difference"] == pytest.approx(values[0] - values[1])
+    assert own["detectable"] > 0
+
+
+def test_every_suite_is_tested_as_the_accuracy_is(finished):
+    folder, said = finished
+    content = json.loads((folder / "decay" / "study.json").read_text())
+    assert {test["suite"] for test in content["suite_tests"]} == {"order_foil", "single_foil"}
+    smallest = min(test["p"] for test in content["suite_tests"])
+    assert min(test["holm"] for test in content["suite_tests"]) == pytest.approx(
+        min(1.0, 2 * smallest)
+    )
+    on = content["conditions"]["on"]
+    assert len(on["reads_order"]) == len(on["places"]) == 2
+    assert on["sentence"].startswith("on ")
+    flat = " ".join(said.split())
+    assert on["sentence"] in flat
+    assert content["answers"][0] in flat
+    assert "order_foil" in flat
 
 
 def test_the_report_is_one_file_that_names_what_it_needs(finished):
@@ -227,7 +245,9 @@ def test_the_report_says_what_the_models_use(finished):
     folder, _ = finished
     html = (folder / "decay" / "report.html").read_text()
     assert "What they use" in html
-    assert re.search(r"order_foil<br>.*in another order: rejected", html)
+    assert re.search(r"order_foil<br>.*in another order", html)
+    assert "runs read in order (AUROC of order foils" in html
+    assert html.index("cannot be told from chance") < html.index("Results</h2>")
     table = pd.read_csv(folder / "decay" / "results.csv")
     rates = table[table.metric == "suites.order_foil.rejection_rate"].value
     assert len(rates) == 4
@@ -239,7 +259,9 @@ def test_every_figure_is_there_as_png_and_svg_and_in_the_markdown(finished):
     markdown = (folder / "decay" / "report.md").read_text()
     assert "\\<script\\>" in markdown
     names = re.findall(r"\]\(figures/(\w+)\.png\)", markdown)
-    assert {"accuracies", "curves", "by_replaced", "confusions", "examples_digits"} <= set(names)
+    assert {"scale", "accuracies", "curves", "by_replaced", "confusions", "examples_digits"} <= set(
+        names
+    )
     for name in names:
         for kind in ("png", "svg"):
             assert (folder / "decay" / "figures" / f"{name}.{kind}").stat().st_size > 1000

@@ -1,6 +1,7 @@
 """Evaluation suites: what each shows a model, as statements about its pairs."""
 
 import dataclasses
+import html
 import json
 import shutil
 
@@ -12,6 +13,7 @@ from conftest import ROOT, run_command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from multimodal_vit import config as configuration
 from multimodal_vit import evaluate, sampler
 from multimodal_vit.errors import UserError
 from multimodal_vit.foils import changes
@@ -428,8 +430,8 @@ def test_the_confusable_class_is_the_one_believed_most():
 
 CONFIG = [
     f"--config={ROOT / 'configs' / 'digits_conv.py'}", "--config.train.num_samples=2824",
-    "--config.data.name=digits", "--config.model.embedding_dim=16",
-    "--config.evaluation.num_passes=1",
+    "--config.data.name=digits", "--config.train.optimizer=adam",
+    "--config.model.embedding_dim=16", "--config.evaluation.num_passes=1",
 ]  # fmt: skip
 
 
@@ -507,13 +509,57 @@ def test_a_run_that_was_asked_everything_has_a_page_with_all_of_it(asked):
     page = (folder / "run" / "report.html").read_text()
     for part in (
         "reads 3 of the positions", "compares which classes occur and how often", "near_foil",
+        "reads in order", "count_foil", "does not depend on how readily", "repeat.py",
+        "95 % intervals by image", "true text higher, same grid",
         "swap_words_and_images", "Attention and occlusion", "Calibration", "Pictures: digits_conv",
         "other classes than the text names",
     ):  # fmt: skip
         assert part in page, part
     drawn = {path.stem for path in (folder / "run" / "figures").glob("*.png")}
     assert {"reliability", "failures_digits_conv", "true_and_false_digits_conv"} <= drawn
-    assert "## What they use" in (folder / "run" / "report.md").read_text()
+    assert {"scale", "curves"} <= drawn
+    assert "## What it uses" in (folder / "run" / "report.md").read_text()
+    for absent in ("conditions", "Hedges", "t-test", "over seeds", "± "):  # it is a single run
+        assert absent not in page, absent
+
+
+def test_the_verdict_is_kept_shown_and_on_the_page(asked):
+    folder, results = asked
+    said = results["verdict"]
+    assert said["reads_order"] is False
+    assert said["scale"]["marks"] == ["text alone", "which labels", "how often", "where"]
+    page = (folder / "run" / "report.html").read_text()
+    assert html.escape(said["can"]) in page
+    assert html.escape(said["uses"]) in page
+    assert said["cost"].startswith("It saw 2,824 training pairs")
+    evaluation = json.loads((folder / "run" / "evaluation.json").read_text())
+    assert evaluation["verdict"]["sentence"] == said["sentence"]
+
+
+def test_the_configuration_beside_the_page_is_the_runs(asked):
+    folder, _ = asked
+    again = configuration.from_file(folder / "run" / "repeat.py")
+    saved = configuration.load(folder / "run" / "config.json")
+    assert configuration.differences(saved, again) == []
+
+
+def test_both_texts_of_a_grid_are_asked_and_every_figure_has_an_interval(asked):
+    _, results = asked
+    for name, suite in results["suites"].items():
+        assert "auroc" in suite["intervals"], name
+        if "rejection_rate" in suite:
+            assert suite["paired"]["num_grids"] == suite["num_pairs"]
+            assert {"text_score", "pair_accuracy", "auroc"} <= suite["paired"]["intervals"].keys()
+            low, high = suite["intervals"]["rejection_difference"]
+            assert low <= suite["rejection_difference"] <= high
+            difference = suite["rejection_rate"] - suite["true_rejection_rate"]
+            assert suite["rejection_difference"] == pytest.approx(difference)
+    for name, check in results["checks"].items():
+        assert check["num_compared"] > 0, name
+        assert "auroc" in check["intervals"], name
+    assert "text_score" in results["checks"]["swap_words"]["paired"]
+    assert results["reference_auroc"]["order_foil"]["label_multiset"] == 0.5
+    assert results["reference_auroc"]["order_foil"]["quadrants_4"] == 1.0
 
 
 def test_the_evidence_is_kept_for_pictures(asked):

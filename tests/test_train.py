@@ -342,3 +342,16 @@ def test_metrics_are_tensorboard_events_too(tmp_path):
     events = [Event.FromString(record) for record in _tfrecords(path)]
     found = {(e.step, v.tag): v.simple_value for e in events for v in e.summary.value}
     assert found == {(10, "train/loss"): 0.25}
+
+
+def test_a_warm_up_of_more_than_a_fifth_of_the_run_is_warned_of(tiny_config, tiny_splits, tmp_path):
+    from multimodal_vit.train.one_run import OneRun
+
+    tiny_config.train.num_samples = 10 * 88  # 30 steps
+    for warmup, step, warned in ((6, 0, False), (7, 0, True), (7, 3, False)):
+        tiny_config.train.warmup_steps = warmup
+        experiment = Experiment.create(tiny_config, tiny_splits, jax.devices()[:1])
+        said = []
+        OneRun(experiment, None, None, said.append, None, tmp_path, step).look_at_warmup()
+        assert bool(said) is warned
+    assert experiment.total_steps == 30

@@ -48,9 +48,9 @@ def probe_section(conditions: Sequence[ConditionResults], figure: MakeFigure) ->
         "reliability": figure(
             "reliability",
             lambda: reliability(calibrated),
-            "Of the answers with a certainty, the share that is right, on the standard suite "
-            "(mean over seeds); on the dotted line a model knows how sure it may be. ECE: the mean "
-            "distance from it.",
+            "Of the answers with a certainty, the share that is right, on the standard suite"
+            f"{'' if single else ' (mean over seeds)'}; on the dotted line a model knows how sure "
+            "it may be. ECE: the mean distance from it.",
         )
         if calibrated
         else None,
@@ -59,7 +59,8 @@ def probe_section(conditions: Sequence[ConditionResults], figure: MakeFigure) ->
             lambda: in_training(followed),
             "Suites over training, on the validation split: of foils the AUROC against true texts "
             f"(a model reads in order from {SURE} on, of order foils), else the share of right "
-            "answers. Mean over seeds; the band from the lowest to the highest.",
+            "answers."
+            + ("" if single else " Mean over seeds; the band from the lowest to the highest."),
         )
         if followed
         else None,

@@ -190,6 +190,8 @@ def referred(conditions: Sequence[ConditionResults]) -> PageTable | None:
             interval = c.probed("suites", name, "intervals", figure)
             cells.append(cell(values, kind(name), interval[0] if len(values) == 1 else None))
         rows.append((c.name, "", [*cells, ""]))
+        if all("tempered" in results for results in c.results):
+            rows.append(_tempered(c, columns))
     readers = dict.fromkeys(
         reader for r in references for asked in r["reference_auroc"].values() for reader in asked
     )
@@ -208,6 +210,19 @@ def referred(conditions: Sequence[ConditionResults]) -> PageTable | None:
     headings = [f"{name}, {'right' if name == 'standard' else 'AUROC'}" for name in columns]
     caption = "Beside readers that make no mistake but use only a part"
     return PageTable(caption, [*headings, "published task, exactly"], rows)
+
+
+def _tempered(c: ConditionResults, columns: Sequence[str]) -> tuple[str, str, list[str]]:
+    """An oracle whose classifier is as sure as it may be; see `probes.temperature`."""
+    cells = []
+    for name in columns:
+        figure = "match_accuracy" if name == "standard" else "auroc"
+        found = [r["tempered"]["suites"].get(name, {}) for r in c.results]
+        interval = found[0].get("intervals", {}).get(figure) if len(found) == 1 else None
+        kind = "percent" if name == "standard" else "auroc"
+        cells.append(cell([known.get(figure) for known in found], kind, interval))
+    temperatures = ", ".join(f"{r['tempered']['temperature']:.2f}" for r in c.results)
+    return f"{c.name} at its best temperature", f"temperature {temperatures}", [*cells, ""]
 
 
 def attention(conditions: Sequence[ConditionResults]) -> PageTable | None:

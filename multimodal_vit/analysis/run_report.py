@@ -10,9 +10,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from multimodal_vit.analysis.cells import PageTable, cell
-from multimodal_vit.analysis.pages import figures_in, percent, write_pages
-from multimodal_vit.analysis.probe_report import probe_section
-from multimodal_vit.analysis.report import (
+from multimodal_vit.analysis.page_parts import (
     common_fields,
     finished_conditions,
     pictures_of,
@@ -20,6 +18,8 @@ from multimodal_vit.analysis.report import (
     strip_of,
     versions_of,
 )
+from multimodal_vit.analysis.pages import figures_in, percent, write_pages
+from multimodal_vit.analysis.probe_report import probe_section
 from multimodal_vit.config_file import source
 from multimodal_vit.files import replacing
 from multimodal_vit.study.definition import StudyRun, study
@@ -61,6 +61,7 @@ def write_run_report(config: ConfigDict, workdir: Workdir, command: str) -> Path
     (results,) = condition.results
     page = {
         "title": as_study.title,
+        "single": True,
         "classifies": condition.task.classifies,
         "verdict": said,
         "at_chance": condition.at_chance,
@@ -103,7 +104,9 @@ def _table(test: dict[str, Any]) -> PageTable:
                     ],
                 )
             )
-    for name, about, kind in (("auroc", "AUROC", "auroc"), ("ece", "calibration error", "percent")):
+    more = ("macro_f1", "macro F1"), ("auroc", "AUROC"), ("ece", "calibration error")
+    for name, about in more:
+        kind = "percent" if name == "ece" else "auroc"
         if name in test:
             interval = test["intervals"].get(name)
             chance = "0.5" if name == "auroc" else ""

@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from multimodal_vit.analysis.figures import BLUE, RED
+from multimodal_vit.analysis.figures import BLUE
 
 CAPTION = (
     "What is used, as a place on a scale: readers without a mistake stand at the marks (the text "
@@ -19,15 +19,15 @@ def strip(scales: Mapping[str, Sequence[dict[str, Any]]], reads_order: Mapping[s
 
     Args:
       scales: by condition, of each run, as `probes.verdict.scale` gives them; the same steps.
-      reads_order: by condition, what stands at the right end, such as "4 of 5 read in order".
+      reads_order: by condition, what stands below its name, such as "4 of 5 read in order".
     """
     first = next(iter(scales.values()))[0]
     marks = first["marks"]
-    figure = Figure(figsize=(7.2, 1.1 + 0.5 * len(scales)), layout="constrained")
+    figure = Figure(figsize=(5.8, 0.8 + 0.52 * len(scales)), layout="constrained")
     axes = figure.subplots()
     for place in range(len(marks)):
         axes.axvline(place, color="0.55", linewidth=1.2, zorder=1)
-    for row, (name, mine) in enumerate(scales.items()):
+    for row, mine in enumerate(scales.values()):
         axes.plot([0, len(marks) - 1], [row, row], color="0.6", linewidth=0.8, zorder=1)
         single = len(mine) == 1
         for i, scale in enumerate(mine):
@@ -38,13 +38,10 @@ def strip(scales: Mapping[str, Sequence[dict[str, Any]]], reads_order: Mapping[s
                 fmt="D" if single else "o", color=BLUE, markersize=8 if single else 6,
                 capsize=3 if single else 0, linewidth=1.4, zorder=3,
             )  # fmt: skip
-        axes.text(
-            len(marks) - 1 + 0.08, row, reads_order.get(name, ""), va="center", fontsize=9,
-            color=RED if reads_order.get(name, "").startswith(("0 ", "does not")) else None,
-        )  # fmt: skip
-    axes.set_yticks(range(len(scales)), list(scales))
+    labels = [f"{name}\n{reads_order[name]}" if name in reads_order else name for name in scales]
+    axes.set_yticks(range(len(scales)), labels, fontsize=9)
     axes.set_ylim(len(scales) - 0.5, -0.5)
-    axes.set_xlim(-0.12, len(marks) - 1 + 0.95)
+    axes.set_xlim(-0.2, len(marks) - 1 + 0.2)
     axes.set_xticks(range(len(marks)), marks)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)

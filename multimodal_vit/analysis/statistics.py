@@ -122,19 +122,18 @@ def detectable(std: float, n: int, power: float = 0.8) -> float:
     df = 2 * n - 2
     critical = float(stats.t.ppf(0.975, df))
 
-    def found(noncentrality: float) -> float:
-        above = stats.nct.sf(critical, df, noncentrality)
-        return float(above + stats.nct.cdf(-critical, df, noncentrality)) - power
+    scaled = critical * _spreads(df)
 
-    return std * math.sqrt(2 / n) * float(optimize.brentq(found, 0.1, critical + 10))
+    def found(noncentrality: float) -> float:
+        missed = stats.norm.cdf(scaled - noncentrality) - stats.norm.cdf(-scaled - noncentrality)
+        return 1 - float(missed.mean()) - power
+
+    return std * math.sqrt(2 / n) * float(optimize.brentq(found, 0.0, 10 * critical + 10))
 
 
 def noncentrality_interval(t: float, df: float) -> tuple[float, float]:
     """The noncentralities of which `t` is the 97.5 % and the 2.5 % point: a 95 % interval."""
-    # P(T ≤ t) is the mean of Φ(t·s − noncentrality) over s = √(χ²/df); taken over equally likely s,
-    # because scipy's own function gives NaN far out in the tails.
-    shares = (np.arange(10_000) + 0.5) / 10_000
-    scaled = t * np.sqrt(stats.chi2.ppf(shares, df) / df)
+    scaled = t * _spreads(df)
 
     def solve(probability: float) -> float:
         width = 10 * math.sqrt(1 + t * t / df)  # ten times its standard error, at least
@@ -147,6 +146,16 @@ def noncentrality_interval(t: float, df: float) -> tuple[float, float]:
         )
 
     return solve(0.975), solve(0.025)
+
+
+def _spreads(df: float) -> np.ndarray:
+    """Equally likely values of s = √(χ²/df), the estimated over the true deviation.
+
+    P(T ≤ t) is the mean of Φ(t·s − noncentrality) over them; scipy's own function gives NaN far out
+    in the tails.
+    """
+    shares = (np.arange(10_000) + 0.5) / 10_000
+    return np.sqrt(stats.chi2.ppf(shares, df) / df)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

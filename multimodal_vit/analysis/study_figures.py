@@ -215,7 +215,8 @@ def by_replaced(conditions: Sequence[ConditionResults]) -> Figure:
         axes.set_xticks(numbers, ["0\n(true pair)", *map(str, numbers[1:])])
         axes.set_xlabel("labels that are wrong")
         axes.legend(fontsize=9, frameon=False, loc="lower right")
-    panels[0].set_ylabel("answered rightly (mean ± s.d. of seeds)")
+    several = max(len(c.runs) for c in conditions) > 1
+    panels[0].set_ylabel(f"answered rightly{' (mean ± s.d. of seeds)' if several else ''}")
     panels[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     return figure
 

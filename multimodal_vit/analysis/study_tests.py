@@ -95,7 +95,10 @@ def condition_sentence(c: ConditionResults) -> str:
                   and "where" in v["scale"]["steps"]]  # fmt: skip
         lowest, highest = (f"{x:.3f}" for x in (min(aurocs), max(aurocs)))
         values = lowest if lowest == highest else f"{lowest} to {highest}"
-        said += f"; {sum(asked)} of {len(asked)} runs read in order (AUROC of order foils {values})"
+        how_many = f"{sum(asked)} of {len(asked)} runs read in order"
+        if len(asked) == 1:
+            how_many = "it reads in order" if asked[0] else "it does not read in order"
+        said += f"; {how_many} (AUROC of order foils {values})"
     return f"{said}."
 
 

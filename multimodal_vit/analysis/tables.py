@@ -6,10 +6,12 @@ from typing import Any
 
 from rich.table import Table
 
+from multimodal_vit.analysis.study_tests import OWN
 from multimodal_vit.evaluate import main_metric
 from multimodal_vit.profiling import Profile
 from multimodal_vit.suites import all_checks
 
+MOST_SUITE_TESTS = 12  # on screen; the report has all
 _LABELS = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
@@ -129,16 +131,18 @@ def probe_tables(title: str, found: Mapping[str, Any]) -> Iterator[Table]:
     if foils:
         table = Table(title=f"{title}: foils told from true texts", title_justify="left")
         table.add_column("suite", no_wrap=True)
-        for heading in ("AUROC", "95% interval", "rejected more", "foils", "true", "same grid"):
+        headings = ("AUROC", "95% interval", "rejected more", "95% interval", "foils", "true")
+        for heading in (*headings, "same grid", "95% interval"):
             table.add_column(heading, justify="right", no_wrap=True)
         for name, metrics in foils.items():
-            score = metrics.get("paired", {}).get("text_score")
+            pairs = metrics.get("paired", {})
             table.add_row(
                 name,
                 *_told_apart(metrics),
                 _share(metrics["rejection_rate"]),
                 _share(metrics.get("true_rejection_rate")),
-                _share(score),
+                _share(pairs.get("text_score")),
+                _between(pairs["intervals"]["text_score"]) if "text_score" in pairs else "",
             )
         table.caption = (
             "rejected more: foils rejected less true texts rejected (by chance 0); same grid: how "
@@ -178,7 +182,7 @@ def probe_tables(title: str, found: Mapping[str, Any]) -> Iterator[Table]:
         table = Table(title="Checks", title_justify="left")
         for heading in ("check", "kind"):
             table.add_column(heading, no_wrap=True)
-        for heading in ("AUROC", "95% interval", "rejected more", "fails"):
+        for heading in ("AUROC", "95% interval", "rejected more", "95% interval", "fails"):
             table.add_column(heading, justify="right", no_wrap=True)
         for name, check in found["checks"].items():
             known = all_checks()
@@ -187,13 +191,61 @@ def probe_tables(title: str, found: Mapping[str, Any]) -> Iterator[Table]:
         yield table
 
 
+def study_tables(found: Mapping[str, Any]) -> Iterator[Table]:
+    """The differences between a study's conditions and their tests.
+
+    Args:
+      found: as `multimodal_vit.analysis.report.write_report` returns it.
+    """
+    own = [test for test in found["tests"] if test["source"] == OWN]
+    if own:
+        table = Table(title="Accuracy: differences in points", title_justify="left")
+        table.add_column("", no_wrap=True)
+        for heading in ("difference", "95% interval", "Welch", "p, Holm", "would be found"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for test in own:
+            low, high = test["interval"]
+            table.add_row(
+                f"{test['first']} - {test['second']}",
+                f"{100 * test['difference']:+.2f}",
+                f"{100 * low:+.2f} – {100 * high:+.2f}",
+                f"t({test['welch']['df']:.1f}) = {test['welch']['t']:.2f}",
+                f"{test['holm']['welch']:.2g}",
+                f"{100 * test['detectable']:.2f}",
+            )
+        yield table
+    if found["suite_tests"]:
+        shown = found["suite_tests"][:MOST_SUITE_TESTS]
+        more = f", the surest {len(shown)} of {len(found['suite_tests'])}"
+        table = Table(
+            title="Suites and checks: differences of what leads"
+            + (more if len(shown) < len(found["suite_tests"]) else ""),
+            title_justify="left",
+        )
+        for heading in ("suite", ""):
+            table.add_column(heading, no_wrap=True)
+        for heading in ("difference", "95% interval", "p, Holm"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for test in shown:
+            low, high = test["interval"]
+            table.add_row(
+                test["suite"],
+                f"{test['first']} - {test['second']}",
+                f"{test['difference']:+.3f}",
+                f"{low:+.3f} – {high:+.3f}",
+                f"{test['holm']:.2g}",
+            )
+        yield table
+
+
 def _told_apart(metrics: Mapping[str, Any]) -> list[str]:
-    """AUROC, its interval, and how much more false texts are rejected than true ones."""
+    """AUROC and how much more false texts are rejected than true ones, each with its interval."""
     if "auroc" not in metrics or "auroc" not in metrics["intervals"]:
-        return ["", "", ""]
+        return [""] * 4
     low, high = metrics["intervals"]["auroc"]
-    more = f"{100 * metrics['rejection_difference']:+.1f}"
-    return [f"{metrics['auroc']:.3f}", f"{low:.3f} – {high:.3f}", more]
+    ends = [f"{100 * end:+.1f}" for end in metrics["intervals"]["rejection_difference"]]
+    more = [f"{100 * metrics['rejection_difference']:+.1f}", " – ".join(ends)]
+    return [f"{metrics['auroc']:.3f}", f"{low:.3f} – {high:.3f}", *more]
 
 
 def _share(value: float | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from multimodal_vit import components, sampler, suites
+from multimodal_vit import bounds, components, sampler, suites
 from multimodal_vit.components import Component
 from multimodal_vit.config.fields import (
     fields,
@@ -20,7 +20,6 @@ from multimodal_vit.config.fields import (
     settled,
     thesis,
 )
-from multimodal_vit.config.presets import PRESETS
 from multimodal_vit.config.versions import new_places
 from multimodal_vit.errors import UserError, hint
 from multimodal_vit.models import ATTENTION
@@ -119,24 +118,13 @@ def type_problems(config: ConfigDict, like: ConfigDict, also: Sequence[str] = ()
                 yield f"{field} is no field of a configuration{hint(field, known)}"
 
 
-AT_LEAST = {
-    "seed": 0, "evaluation.seed": 0, "model.num_conv_layers": 0, "model.patch_size": 1,
-    "model.embedding_dim": 1, "model.num_encoder_layers": 1, "model.num_heads": 1,
-    "model.mlp_dim": 1,
-    "train.num_seeds": 1, "train.num_samples": 1, "train.batch_size": 1,
-    "train.accumulate_steps": 1,
-    "train.warmup_steps": 0, "train.weight_decay": 0, "train.gradient_clip": 0,
-    "train.epochs_per_validation": 1, "train.patience": 0, "train.log_every_steps": 1,
-    "train.checkpoint_seconds": 0, "train.model_devices": 1,
-    "evaluation.batch_size": 1, "evaluation.num_passes": 1, "evaluation.suite_pairs": 0,
-}  # fmt: skip
 CHOICES = {
     "task.held_out": tuple(sampler.HELD_OUT),
     "model.dtype": ("float32", "bfloat16"),
     "model.attention": ATTENTION,
     "train.schedule": ("constant", "cosine"),
 }
-# Shared fields that a component may have no use for; set to what no preset has, they are a mistake.
+# Shared fields that components may have no use for; see `unused`.
 _IGNORABLE = (
     "model.num_conv_layers", "model.patch_size", "model.num_encoder_layers", "model.num_heads",
     "model.mlp_dim", "model.dropout_rate", "model.attention", "model.remat",
@@ -210,16 +198,9 @@ def _field_problems(config: ConfigDict) -> Iterator[tuple[str, str]]:
             allowed = ["", *allowed] if slot.may_be_empty else allowed
             line = f"{slot.field}={value!r} is not one of {', '.join(allowed)}"
             yield slot.field, line + hint(value, allowed)
-    for field, least in AT_LEAST.items():
-        value = get(config, field)
-        if not least <= value < math.inf:
-            line = f"{field}={value} is out of range: it must be at least {least}, and finite"
-            yield found(field, line)
-    for field in ("seed", "evaluation.seed"):
-        if get(config, field) >= 2**32:
-            yield found(
-                field, f"{field}={get(config, field)} is out of range: it must be below 2**32"
-            )
+    for line in list(bounds.experiment_problems(fields(config))):
+        field = line.partition("=")[0].partition(" ")[0]
+        yield found(field, line) if field in fields(default) else (field, line)
     for field in ("task.false_rate", "task.replacement_rate"):
         if not 0 <= get(config, field) <= 1:
             yield found(field, f"{field}={get(config, field)} is no probability: it must be 0 to 1")
@@ -232,10 +213,6 @@ def _field_problems(config: ConfigDict) -> Iterator[tuple[str, str]]:
     if config.model.num_match_outputs not in (0, 1, 2):
         line = f"model.num_match_outputs={config.model.num_match_outputs} must be 0, 1 or 2"
         yield found("model.num_match_outputs", line)
-    grid = config.task.grid
-    if len(grid) != 2 or not all(isinstance(i, int) and i >= 1 for i in grid):
-        line = f"task.grid={tuple(grid)} must be (rows, columns), each a whole number from 1"
-        yield found("task.grid", line)
     modalities = config.model.modalities
     known = components.names("model.modalities")
     if not modalities or len(set(modalities)) != len(modalities):
@@ -280,11 +257,6 @@ def _option_problems(config: ConfigDict) -> Iterator[str]:
 def _cross_problems(config: ConfigDict) -> Iterator[str]:
     """What is wrong with shared fields taken together."""
     train = config.train
-    if train.num_seeds > 1 and config.seed + train.num_seeds > 2**32:
-        yield (
-            f"train.num_seeds={train.num_seeds} from seed={config.seed} leaves the seeds "
-            "below 2**32; take a smaller seed"
-        )
     parts = train.accumulate_steps
     if parts > 1 and train.batch_size % parts:
         yield f"train.accumulate_steps={parts} does not divide train.batch_size={train.batch_size}"
@@ -342,18 +314,20 @@ def _component_problems(config: ConfigDict) -> Iterator[str]:
             f"train.objective={config.train.objective!r} has no validation metric to stop by; "
             "take train.patience=0"
         )
-    models = [p for p in parts if p.slot in ("model.modalities", "model.fusion")]
-    if len(models) < 1 + len(config.model.modalities):
-        return  # a wrong name; said already
+
+
+def unused(config: ConfigDict) -> dict[str, str]:
+    """The shared fields that nothing acts by, with the components that do not use them.
+
+    Conditions of a study often share such fields with others that use them, so that this is no
+    mistake of a configuration; set on a command line it is one.
+    """
+    models = [p for p in chosen(config) if p.slot in ("model.modalities", "model.fusion")]
     used = [getattr(p.target, "uses", None) for p in models]
     if any(fields_used is None for fields_used in used):
-        return
-    ignored = set(_IGNORABLE).difference(*used)
-    for field in [field for field in _IGNORABLE if field in ignored]:
-        value = get(config, field)
-        if value not in [get(preset(), field) for preset in PRESETS.values()]:
-            names = ", ".join(p.name for p in models)
-            yield f"{field}={value!r} does nothing: none of {names} uses it; leave it as it was"
+        return {}
+    names = ", ".join(p.name for p in models)
+    return {field: names for field in _IGNORABLE if field not in set().union(*used)}
 
 
 def _reading_problems(config: ConfigDict) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from multimodal_vit import component_files
-from multimodal_vit.config.fields import fields, get, option_owner, option_slots, settled
+from multimodal_vit.config.fields import copied, fields, get, option_owner, option_slots, settled
 from multimodal_vit.config_messages import explain_unknown_field
 from multimodal_vit.errors import UserError
 
@@ -43,7 +43,7 @@ def prepared(config: ConfigDict) -> ConfigDict:
     Raises:
       UserError: a component file cannot be used.
     """
-    copy = config.copy_and_resolve_references()
+    copy = copied(config)
     for _, experiment in experiments(copy):
         files = experiment.get("components", ())
         if isinstance(files, (tuple, list)) and files:
@@ -83,7 +83,7 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
     Raises:
       UserError: no such field, or a value of another type.
     """
-    copy = config.copy_and_resolve_references()
+    copy = copied(config)
     changes = dict(changes)
     for prefix, _ in experiments(copy):
         if files := changes.get(f"{prefix}components"):

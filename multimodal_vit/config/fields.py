@@ -115,6 +115,16 @@ def default_options(config: ConfigDict, slot: Slot) -> dict[str, Any]:
     return found
 
 
+def copied(config: ConfigDict) -> ConfigDict:
+    """A copy with references resolved and the fields in the order that they have."""
+    resolved = config.copy_and_resolve_references()
+    copy = ConfigDict(sort_keys=False)
+    for name in config:
+        value = resolved[name]
+        copy[name] = copied(config[name]) if isinstance(value, ConfigDict) else value
+    return copy
+
+
 def settled(config: ConfigDict) -> ConfigDict:
     """A copy whose options are those of the chosen components.
 
@@ -122,7 +132,7 @@ def settled(config: ConfigDict) -> ConfigDict:
     component of the slot has is left out where it has that one's default value; else it stays, and
     `problems` says whose it is.
     """
-    copy = config.copy_and_resolve_references().unlock()
+    copy = copied(config).unlock()
     for slot in option_slots():
         group, _, _ = slot.field.partition(".")
         if group not in copy or slot.field.partition(".")[2] not in copy[group]:

@@ -5,9 +5,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from multimodal_vit.config.check import unused
 from multimodal_vit.config.edit import changed
 from multimodal_vit.config.fields import fields
 from multimodal_vit.config_messages import parse_value
+from multimodal_vit.errors import UserError
 
 _PREFIXES = ("--config.", "-config.")
 _OFF = ("--noconfig.", "-noconfig.")
@@ -56,4 +58,12 @@ def overridden(config: ConfigDict, given: Sequence[tuple[str, str]]) -> ConfigDi
     config = changed(config, values)
     known = fields(config)
     values = {field: parse_value(texts[field], known.get(field), field) for field in later}
-    return changed(config, values) if later else config
+    config = changed(config, values) if later else config
+    if "model" in config:
+        for field, names in unused(config).items():
+            if field in texts:
+                raise UserError(
+                    f"--config.{field}={texts[field]} does nothing: none of {names} uses it; leave "
+                    "it out"
+                )
+    return config

@@ -108,7 +108,9 @@ def read(path: Path) -> np.ndarray:
             size = math.prod(shape) * dtype.itemsize
             most = most_unpacked(length) if zipped else length
             if size <= most:  # else it cannot be there, and what is, is counted below
-                check_size(path, f"{dtype} {list(shape)}", size)
+                # As if no size were 0: NumPy cannot shape nothing into what it could not hold.
+                least = math.prod(max(side, 1) for side in shape) * dtype.itemsize
+                check_size(path, f"{dtype} {list(shape)}", least)
             data = bytearray()  # grows with what is there: a header can claim anything
             wanted = size + 1 if size <= most else 0
             while len(data) < wanted and (chunk := file.read(min(wanted - len(data), 1 << 20))):

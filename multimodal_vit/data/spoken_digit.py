@@ -32,9 +32,9 @@ def load(name: str, directory: Path, test_speakers: Sequence[str]) -> RecordingS
     folder = description.find(name, directory)
     if folder is None:
         raise UserError(
-            f"no recordings {name!r}: {description.absent(name, directory)}. Prepare them with "
-            "tensorflow_datasets (which needs TensorFlow for this set), or name another folder "
-            "with --config.data.directory=… or TFDS_DATA_DIR"
+            f"no recordings {name!r} in {directory}: {description.absent(name, directory)}. "
+            "Prepare them with tensorflow_datasets (which needs TensorFlow for this set), or name "
+            "another folder with --config.data.directory=… or TFDS_DATA_DIR"
         )
     described, sample_rate = _describe(folder)
     count = described.counts["train"]

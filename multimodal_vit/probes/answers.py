@@ -12,6 +12,7 @@ from multimodal_vit.errors import UserError
 from multimodal_vit.predict import Predictions
 from multimodal_vit.probes.attention import attention_probe
 from multimodal_vit.probes.references import expected, readers
+from multimodal_vit.probes.temperature import tempered_results
 from multimodal_vit.suites import BEFORE, SUITES, Suite, checks_for, published
 from multimodal_vit.train.experiment import Experiment, Predictor
 
@@ -40,7 +41,8 @@ class Probed:
         for each suite each reader's share of right answers, or of rejected foils, and
         "reference_auroc"; "skipped", why a suite was not asked, by its name; with everything also
         "checks", as `evaluate.check_metrics`, "expected", the readers' exact accuracies on the
-        published task, and "attention", as `attention_probe`, where the model has any.
+        published task, "attention", as `attention_probe`, where the model has any, and
+        "tempered", as `temperature.tempered_results`, of an oracle.
       evidence: for pictures: failed pairs of each check, before and after its change:
         "<check>/before/image" uint8 [F, H, W, C], ".../words" and ".../labels" int32 [F, n] and
         ".../probability" of "true" float32 [F]. And "attention/…", an `AttentionExample`.
@@ -101,6 +103,9 @@ def probe(
         results["expected"] = expected(task, frequencies)
         results["checks"], failures = _check(experiment, variables, predict)
         evidence |= failures
+        at_best = tempered_results(experiment, predict, variables, suites)
+        if at_best is not None:
+            results["tempered"] = at_best
         if (attention := attention_probe(experiment, variables)) is not None:
             results["attention"] = attention.numbers
             example = attention.example.arrays()

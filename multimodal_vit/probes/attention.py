@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import special, stats
 
-from multimodal_vit import distributed
+from multimodal_vit import distributed, intervals
 from multimodal_vit.models import MultimodalViT, example_inputs
 from multimodal_vit.objectives import Objective, match_logit
 from multimodal_vit.probes.maps import (
@@ -102,7 +102,7 @@ def attention_probe(
     Half of the pairs are true, in the others one word is wrong; a second set has two neighbouring
     words swapped. They depend on the data, the grid, their number and `config.evaluation.seed`.
 
-    The numbers, by layer and head where not said otherwise; "intervals" are 95 %, of the pairs:
+    The numbers, by layer and head where not said otherwise; "intervals" are 95 %, by image:
       num_pairs, match_accuracy: of the first set. chance: 1 / n.
       own_quadrant_share, own_quadrant_share_by_word: see the function; its mean over words, and
         for each word. own_word_share: the other way. image_attention: the share of a word's
@@ -139,7 +139,9 @@ def attention_probe(
     key = named_key(jax.random.key(experiment.config.evaluation.seed), "attention")
     pairs = _draw(experiment, named_key(key, "pairs"), num_pairs, replace_one, 0.5)
     found = measure(variables, pairs.inputs)
-    numbers = _attention_numbers(found, pairs) | {"rollout_occlusion": _agreement(found)}
+    numbers = _attention_numbers(found, pairs) | {
+        "rollout_occlusion": _agreement(found, pairs.chosen)
+    }
     numbers["occlusion"] = {
         "true": _effects_on_true_pairs(found, pairs),
         "single_foil": _effects_on_false_pairs(found, pairs),
@@ -290,7 +292,8 @@ def _attention_numbers(found: _Measures, pairs: Batch) -> dict[str, Any]:
             "own_quadrant_share_by_word": found.own_quadrant,
             "own_word_share": found.own_word.mean(axis=-1),
             "image_attention": found.image_attention,
-        }
+        },
+        pairs.chosen,
     )
     return values | {"chance": 1 / pairs.replaced.shape[1], "correlation": correlation}
 
@@ -305,7 +308,9 @@ def _changes(found: _Measures, part: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _effects_on_true_pairs(found: _Measures, pairs: Batch) -> dict[str, Any] | None:
-    return _means(_changes(found, pairs.match)) if pairs.match.any() else None
+    if not pairs.match.any():
+        return None
+    return _means(_changes(found, pairs.match), pairs.chosen[pairs.match])
 
 
 def _effects_on_false_pairs(found: _Measures, pairs: Batch) -> dict[str, Any] | None:
@@ -315,15 +320,20 @@ def _effects_on_false_pairs(found: _Measures, pairs: Batch) -> dict[str, Any] | 
     }
     if not len(compared["logit"]["wrong"]):
         return None
-    return {name: _means(values) for name, values in compared.items()}
+    some = pairs.replaced.any(axis=1) & ~pairs.replaced.all(axis=1)  # as `wrong_against_right`
+    images = pairs.chosen[~pairs.match & some]
+    return {name: _means(values, images) for name, values in compared.items()}
 
 
-def _agreement(found: _Measures) -> dict[str, Any]:
+def _agreement(found: _Measures, images: np.ndarray) -> dict[str, Any]:
     """How far the attention's story and the occlusion's agree on what matters."""
     size = np.abs(found.occluded - found.logit[:, None])  # (N, n)
     pooled = rank_correlation(found.rollout.ravel(), size.ravel())
     within = rank_correlations_of_rows(found.rollout, size)
-    return {"pooled": pooled} | (_means({"within_pairs": within}) if len(within) else {})
+    known = np.isfinite(within)
+    if not known.any():
+        return {"pooled": pooled}
+    return {"pooled": pooled} | _means({"within_pairs": within[known]}, images[known])
 
 
 def rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
@@ -334,23 +344,23 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 def rank_correlations_of_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Spearman's rank correlation of each row of two [N, n]: [M], of the rows that have one."""
+    """Spearman's rank correlation of each row of two [N, n]: [N], NaN where a row is constant."""
     ranks = [stats.rankdata(x, axis=1) - (x.shape[1] + 1) / 2 for x in (a, b)]
     norms = np.sqrt((ranks[0] ** 2).sum(axis=1) * (ranks[1] ** 2).sum(axis=1))
-    defined = norms > 0
-    return (ranks[0] * ranks[1]).sum(axis=1)[defined] / norms[defined]
+    products = (ranks[0] * ranks[1]).sum(axis=1)
+    return np.divide(products, norms, out=np.full(len(norms), np.nan), where=norms > 0)
 
 
-def _means(values: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The means over pairs of [N, …], "num_pairs" N, and 95 % "intervals" (Student's t)."""
+def _means(values: dict[str, np.ndarray], images: np.ndarray) -> dict[str, Any]:
+    """The means over pairs of [N, …], "num_pairs" N, and 95 % "intervals" by image, int [N, n]."""
     count = len(next(iter(values.values())))
-    means, intervals = {}, {}
+    means, between = {}, {}
     for name, array in values.items():
         means[name] = array.mean(axis=0, dtype=np.float64)
-        spread = array.std(axis=0, ddof=1, dtype=np.float64) if count > 1 else 0 * means[name]
-        half = stats.t.ppf(0.975, max(count - 1, 1)) * spread / np.sqrt(count)
-        intervals[name] = np.stack([means[name] - half, means[name] + half], axis=-1)
-    return means | {"num_pairs": count, "intervals": intervals}
+        spread = np.sqrt(intervals.variance((array - means[name]) / count, images))
+        half = stats.t.ppf(0.975, max(len(np.unique(images)) - 1, 1)) * spread
+        between[name] = np.stack([means[name] - half, means[name] + half], axis=-1)
+    return means | {"num_pairs": count, "intervals": between}
 
 
 def _plain(tree: Any) -> Any:

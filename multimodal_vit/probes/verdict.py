@@ -67,18 +67,23 @@ def scale(suites: Mapping[str, Any]) -> dict[str, Any] | None:
 
     Returns:
       "place" and its 95 % "interval"; "between", the marks on both sides; "marks", their names in
-      order; and for each of the "steps" that were asked "auroc", "interval", "num_foils", "suite"
-      and "level", as `foils.level` says. None where nothing was asked.
+      order; and for each of the "steps" that were asked "auroc", "interval", "num_foils", "suite",
+      "level", as `foils.level` says, and, where that is "no", "trace", whether the true text of a
+      grid all the same gets the higher logit more often than not ("same_grid"; its 95 % interval
+      lies above 0.5). None where nothing was asked.
     """
     steps: dict[str, Any] = {}
     for name in STEPS:
         for suite in SOURCES[name]:
             known = suites.get(suite, {}).get("by_change", {}).get(name)
             if known:
-                steps[name] = known | {
-                    "suite": suite,
-                    "level": level(known["auroc"], known["interval"]),
-                }
+                found = level(known["auroc"], known["interval"])
+                score = suites[suite].get("paired", {}).get("text_score")
+                steps[name] = known | {"suite": suite, "level": found, "trace": False}
+                if score is not None:
+                    between = suites[suite]["paired"]["intervals"]["text_score"]
+                    steps[name]["same_grid"] = {"text_score": score, "interval": between}
+                    steps[name]["trace"] = found == "no" and between[0] > 0.5
                 break
     if not steps:
         return None
@@ -140,14 +145,16 @@ def _uses(steps: Mapping[str, Any], blind_at: list[str]) -> str:
     """What a model uses, from the levels of the steps."""
     if not steps:
         return "What it uses was not asked: --mode=evaluate --suites=all."
-    by_level: dict[str, list[str]] = {"yes": [], "in part": [], "no": []}
+    by_level: dict[str, list[str]] = {"yes": [], "in part": [], "trace": [], "no": []}
     for name, step in steps.items():
-        by_level[step["level"]].append(USES[name])
+        by_level["trace" if step["trace"] else step["level"]].append(USES[name])
     parts = []
     if by_level["yes"]:
         parts.append(f"it uses {_and(by_level['yes'])}")
     if by_level["in part"]:
         parts.append(f"in part {'' if parts else 'it uses '}{_and(by_level['in part'])}")
+    if by_level["trace"]:
+        parts.append(f"no more than a trace of {_and(by_level['trace'])}")
     if by_level["no"]:
         parts.append(f"no sign that it uses {_and(by_level['no'], 'or')}")
     if blind_at and by_level["no"] != [USES[name] for name in steps]:
@@ -159,13 +166,21 @@ def _uses(steps: Mapping[str, Any], blind_at: list[str]) -> str:
         begins = {
             "yes": "It reads in order",
             "in part": "It reads order only in part",
+            "trace": "It does not read in order",
             "no": "No sign that it reads in order",
-        }[order["level"]]
+        }["trace" if order["trace"] else order["level"]]
         low, high = order["interval"]
         begins += (
             f" (texts in another order against true ones: AUROC {order['auroc']:.3f}, 95 % "
-            f"interval {low:.3f} to {high:.3f})"
+            f"interval {low:.3f} to {high:.3f}"
         )
+        if order["trace"]:
+            low, high = order["same_grid"]["interval"]
+            begins += (
+                "; of the same grid the true text is preferred in "
+                f"{percent(order['same_grid']['text_score'])}, {100 * low:.1f} to {percent(high)}"
+            )
+        begins += ")"
     return f"{begins}: {'; '.join(parts)}."
 
 

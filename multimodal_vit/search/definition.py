@@ -14,7 +14,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from multimodal_vit import component_files
+from multimodal_vit import bounds, component_files
 from multimodal_vit import config as configuration
 from multimodal_vit.config.fields import option_slots
 from multimodal_vit.errors import DamagedError, UserError, hint
@@ -119,12 +119,10 @@ def problems(config: ConfigDict) -> Iterator[str]:
     if wrong := list(configuration.type_problems(config, search("", {}), ("conditions",))):
         yield from wrong
         return
-    at_least = {"seed": 0, "num_seeds": 1, "num_trials": 1, "max_hours": 0, "max_attempts": 1}
-    for field, least in at_least.items():
-        if not config[field] >= least:
-            yield f"{field}={config[field]} is out of range: it must be at least {least}"
-    if not math.isfinite(config.max_hours):
-        yield f"max_hours={config.max_hours} is no finite number; 0 is no limit"
+    top = {name: value for name, value in config.items() if not isinstance(value, ConfigDict)}
+    yield from bounds.search_problems(top)
+    if math.isnan(config.max_hours):
+        yield "max_hours=nan is no number; 0 is no limit"
     for field, allowed in (("sampler", SAMPLERS), ("pruner", PRUNERS)):
         if config[field] not in allowed:
             close = hint(config[field], allowed)

@@ -12,6 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from multimodal_vit import bounds
 from multimodal_vit import config as configuration
 from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import check_writable, read_json
@@ -155,9 +156,8 @@ def problems(config: ConfigDict) -> Iterator[str]:
         return
     if not config.conditions:
         yield "conditions is empty; name at least one experiment"
-    for field, least in (("num_seeds", 1), ("first_seed", 0)):
-        if config[field] < least:
-            yield f"{field}={config[field]} is out of range: it must be at least {least}"
+    top = {name: value for name, value in config.items() if not isinstance(value, ConfigDict)}
+    yield from bounds.study_problems(top)
     for name, experiment in config.conditions.items():
         if not FOLDER_NAME.fullmatch(name):
             yield f"conditions: {name!r} names a folder; use letters, digits, - and _"

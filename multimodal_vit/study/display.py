@@ -14,6 +14,8 @@ from multimodal_vit.study.definition import StudyRun
 from multimodal_vit.study.runner import StudyDisplay
 from multimodal_vit.train.progress import Display, LiveTable, duration, end_time
 
+FAR_APART = 0.1  # between the lowest and the highest seed, beyond which each is listed
+
 
 class StudyTable(LiveTable, StudyDisplay):
     """For each condition the runs done, running and left, its accuracy so far and its speed."""
@@ -124,8 +126,11 @@ class StudyTable(LiveTable, StudyDisplay):
                 mean, spread = statistics.fmean(accuracies), ""
                 if len(accuracies) > 1:
                     spread = f" ± {100 * statistics.stdev(accuracies):.2f}"
+                shown = f"{100 * mean:.2f}{spread} %"
+                if max(accuracies) - min(accuracies) > FAR_APART:
+                    shown = " ".join(f"{100 * value:.0f}" for value in accuracies) + " %"
                 row += [
-                    f"{100 * mean:.2f}{spread} %",
+                    shown,
                     f"{max(accuracies):.2%}",
                     f"{statistics.fmean(r['examples_per_second'] for r in results):,.0f}",
                     duration(statistics.fmean(r["train_seconds"] for r in results)),

@@ -143,6 +143,10 @@ class Experiment:
 
     def abstract_state(self) -> TrainState:
         """The shapes, dtypes and shardings of `init_state`, without computing it."""
+        return self._abstract_state
+
+    @functools.cached_property
+    def _abstract_state(self) -> TrainState:
         shapes = jax.eval_shape(self._init, self._key)
         return jax.tree.map(
             lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),

@@ -108,13 +108,15 @@ class OneRun:
                 values[f"suites.{name}{ending}"] = value
         samples = self.experiment.samples_seen(step)
         self.writer.write("validation", step, samples, values)
-        gained = bool(distributed.agree([values["loss"] < self.progress.best_loss])[0])
+        best = self.experiment.objective.best
+        judged = -float(step) if best is None else values[best]  # without a metric: the last
+        gained = bool(distributed.agree([judged < self.progress.best_loss])[0])
         if gained:
-            self.progress.best_loss, self.progress.best_step = values["loss"], step
+            self.progress.best_loss, self.progress.best_step = judged, step
             self.progress.validations_without_gain = 0
         else:
             self.progress.validations_without_gain += 1
-        self.save(state, values["loss"])
+        self.save(state, judged)
         self._warn_of_chance(step, values)
         self.on_validation(step, values)
         self.say(
