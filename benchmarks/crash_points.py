@@ -32,10 +32,13 @@ from typing import Any
 
 import jax
 from crash_test import Subject, contents
+from ml_collections import ConfigDict
 
+from multimodal_vit import run as run_module
 from multimodal_vit.config import changed, small
 from multimodal_vit.files import DAMAGED, UNFINISHED
 from multimodal_vit.run import finished, mend, run, versions
+from multimodal_vit.train import loop
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.workdir import Workdir
 
@@ -46,8 +49,8 @@ CHANGES = {
     "name": "crash_points", "data.source": "digits", "data.name": "digits",
     "model.modalities": ("words",), "model.embedding_dim": 8, "model.num_encoder_layers": 1,
     "model.mlp_dim": 8, "model.num_heads": 1, "train.batch_size": 353, "train.warmup_steps": 2,
-    "train.num_samples": 1412 * 4, "train.log_every_steps": 2, "train.patience": 0,
-    "train.checkpoint_seconds": 0.0, "evaluation.num_passes": 1, "evaluation.suites": (),
+    "train.num_samples": 1412 * 2, "train.log_every_steps": 2, "train.patience": 0,
+    "train.checkpoint_seconds": 1e9, "evaluation.num_passes": 1, "evaluation.suites": (),
 }  # fmt: skip
 
 
@@ -108,13 +111,15 @@ class Recorder:
 
         return call
 
-    def _path(self, path: Any, *others: Any, dir_fd: int | None = None, **options: Any) -> str | None:
+    def _path(
+        self, path: Any, *others: Any, dir_fd: int | None = None, **options: Any
+    ) -> str | None:
         """What an operation is on, relative to the folder; None where it is elsewhere."""
         try:
             if isinstance(path, int):
-                path = os.readlink(f"/proc/self/fd/{path}")  # noqa: PTH115
+                path = Path(f"/proc/self/fd/{path}").readlink()
             elif dir_fd is not None:
-                path = os.path.join(os.readlink(f"/proc/self/fd/{dir_fd}"), path)  # noqa: PTH
+                path = Path(f"/proc/self/fd/{dir_fd}").readlink() / os.fsdecode(path)
             path = Path(os.fsdecode(path)).absolute()
         except (OSError, TypeError):
             return None
@@ -136,7 +141,9 @@ class Recorder:
                     data = Path(root, name).read_bytes()
                     data = data[: len(data) // 2] if Path(root, name) == half else data
                     (place / name).write_bytes(data)
-                    digest.update(f"{place.relative_to(target) / name} {len(data)} ".encode() + data)
+                    digest.update(
+                        f"{place.relative_to(target) / name} {len(data)} ".encode() + data
+                    )
         if (state := digest.hexdigest()) in self.states:
             shutil.rmtree(target)
         else:
@@ -149,6 +156,27 @@ def _opens_to_write(path: Any, flags: int, *others: Any, **options: Any) -> bool
 
 def _opens_in_write_mode(path: Any, mode: str = "r", *others: Any, **options: Any) -> bool:
     return not isinstance(path, int) and any(sign in mode for sign in "wax+")
+
+
+def compiled_once(config: ConfigDict) -> Experiment:
+    """An experiment whose programs are compiled once for all runs of it in this process."""
+    experiment = Experiment.create(config, devices=jax.devices()[:1])
+    object.__setattr__(experiment, "predictor", _once(experiment.predictor))  # it is frozen
+    loop.program = _once(loop.program)
+    run_module.flop_per_example = _once(run_module.flop_per_example)
+    return experiment
+
+
+def _once(make: Callable) -> Callable:
+    """A function that makes one thing, whatever it is asked for: here it is always the same."""
+    made: list[Any] = []
+
+    def call(*arguments: Any) -> Any:
+        if not made:
+            made.append(make(*arguments))
+        return made[0]
+
+    return call
 
 
 def to_the_end(experiment: Experiment, workdir: Workdir) -> None:
@@ -187,7 +215,7 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="go on from each so-many-th state")
     parser.add_argument("--json", type=Path, help="where the counts are written")
     arguments = parser.parse_args()
-    experiment = Experiment.create(changed(small(), CHANGES), devices=jax.devices()[:1])
+    experiment = compiled_once(changed(small(), CHANGES))
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="crash-points-") as folder:
         (copies := Path(folder) / "copies").mkdir()
