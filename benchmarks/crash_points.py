@@ -49,7 +49,7 @@ CHANGES = {
     "name": "crash_points", "data.source": "digits", "data.name": "digits",
     "model.modalities": ("words",), "model.embedding_dim": 8, "model.num_encoder_layers": 1,
     "model.mlp_dim": 8, "model.num_heads": 1, "train.batch_size": 353, "train.warmup_steps": 2,
-    "train.num_samples": 1412 * 2, "train.log_every_steps": 2, "train.patience": 0,
+    "train.num_samples": 1412 * 4, "train.log_every_steps": 2, "train.patience": 0,
     "train.checkpoint_seconds": 1e9, "evaluation.num_passes": 1, "evaluation.suites": (),
 }  # fmt: skip
 
@@ -162,6 +162,9 @@ def compiled_once(config: ConfigDict) -> Experiment:
     """An experiment whose programs are compiled once for all runs of it in this process."""
     experiment = Experiment.create(config, devices=jax.devices()[:1])
     object.__setattr__(experiment, "predictor", _once(experiment.predictor))  # it is frozen
+    first = experiment.init_state()
+    host, places = jax.device_get(first), jax.tree.map(lambda x: x.sharding, first)
+    object.__setattr__(experiment, "init_state", lambda: jax.device_put(host, places))
     loop.program = _once(loop.program)
     run_module.flop_per_example = _once(run_module.flop_per_example)
     return experiment

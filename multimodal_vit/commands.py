@@ -1,13 +1,12 @@
-"""What the modes of the command line do: train, evaluate, sample, profile."""
+"""What the modes of the command line do: train, evaluate, sample, profile, study."""
 
 import contextlib
 import dataclasses
 import platform
 import signal
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -17,11 +16,10 @@ from multimodal_vit import config as configuration
 from multimodal_vit import distributed
 from multimodal_vit.analysis import figures, report, run_report, tables
 from multimodal_vit.data import default_cache_directory
-from multimodal_vit.errors import DamagedError, UserError
+from multimodal_vit.errors import UserError
 from multimodal_vit.files import remove_left_over
 from multimodal_vit.interruption import stop_on_signal
 from multimodal_vit.locking import Lock
-from multimodal_vit.models import parameter_count
 from multimodal_vit.probes.answers import probe
 from multimodal_vit.probes.verdict import verdict
 from multimodal_vit.profiling import profile
@@ -33,6 +31,17 @@ from multimodal_vit.run import (
     run_seeds,
     seeds_of,
 )
+from multimodal_vit.showing import (
+    SHEET_EXAMPLES,
+    describe,
+    draw_curves,
+    draw_samples,
+    say_missing_signs,
+    show_probes,
+    show_results,
+    show_study,
+    show_verdict,
+)
 from multimodal_vit.study import definition as study
 from multimodal_vit.study.display import StudyTable
 from multimodal_vit.study.runner import TABLE, run_all, write_table
@@ -40,10 +49,9 @@ from multimodal_vit.suites import ALL, choose_suites
 from multimodal_vit.terminal import show
 from multimodal_vit.train import memory
 from multimodal_vit.train.experiment import Experiment
-from multimodal_vit.train.progress import Display, ProgressDisplay, duration
-from multimodal_vit.train.writer import read_metrics
-from multimodal_vit.versions import devices, versions
-from multimodal_vit.workdir import METRICS, PREDICTIONS, PROFILE, SAMPLES, SOUNDS, Workdir
+from multimodal_vit.train.progress import Display, ProgressDisplay
+from multimodal_vit.versions import versions
+from multimodal_vit.workdir import PREDICTIONS, PROFILE, SAMPLES, SOUNDS, Workdir
 
 # What JAX computes by default. An environment may say otherwise, for another program; with these
 # the same configuration and seed give the same numbers in every one.
@@ -56,7 +64,7 @@ NUMERICS = {
     "jax_numpy_rank_promotion": "allow",
     "jax_legacy_prng_key": "allow",
 }
-SHEET_EXAMPLES = 16
+
 MAX_CACHE_BYTES = 2**30  # of compiled programs; the longest unused go first
 
 
@@ -129,7 +137,7 @@ def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint:
         mend(workdir, lambda text: console.print(text, soft_wrap=True))
         if (results := workdir.results()) is not None:
             console.print(f"The run in {workdir.path} is finished; nothing is left to train.")
-            _show_results(results, workdir, console)
+            show_results(results, workdir, console)
         return results is not None
 
     if distributed.from_main(finished):
@@ -145,8 +153,8 @@ def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint:
             )
         if is_main:
             workdir.begin(config)
-            _describe(experiment, workdir, console)
-            _draw_samples(experiment, workdir.path / SAMPLES, console)
+            describe(experiment, workdir, console)
+            draw_samples(experiment, workdir.path / SAMPLES, console)
         with stop_on_signal() as received:
             outcome, results = run(
                 experiment,
@@ -159,7 +167,7 @@ def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint:
         console.print(f"Stopped at step {outcome.step} and saved. The same command continues.")
         return 130 if signal.SIGINT in received[:1] else 0
     if is_main:
-        _show_results(results, workdir, console)
+        show_results(results, workdir, console)
     return 0
 
 
@@ -192,12 +200,12 @@ def _train_seeds(config: ConfigDict, workdir: Workdir, console: Console, slow_hi
                         f"{folder.path} is in use: {folder.lock.holder()} trains there; wait for "
                         "it, stop it, or name another --workdir"
                     )
-            _describe(shared, workdir, console)
+            describe(shared, workdir, console)
             names = ", ".join(str(own.seed) for own, _ in left)
             console.print(f"Seeds {names}, as one program")
             for experiment, (own, folder) in zip(experiments, left, strict=True):
                 folder.begin(own)
-                _draw_samples(experiment, folder.path / SAMPLES, console)
+                draw_samples(experiment, folder.path / SAMPLES, console)
             received = stack.enter_context(stop_on_signal())
             found = run_seeds(
                 experiments,
@@ -217,7 +225,7 @@ def _train_seeds(config: ConfigDict, workdir: Workdir, console: Console, slow_hi
     ended = [(folder, r) for _, folder in runs if (r := folder.results()) is not None]
     for folder, results in ended:
         title = f"{results['config_name']}, seed {results['seed']}"
-        _draw_curves(folder, title, console)
+        draw_curves(folder, title, console)
     if ended:
         show(console, tables.seeds_table(config.name, [results for _, results in ended]))
     console.print(f"In {workdir.path}/seed_…: what a single run writes, of each seed")
@@ -274,8 +282,8 @@ def run_evaluate(
         tables.results_table(f"{config.name}, checkpoint of step {best_step}", found["test"]),
     )
     if chosen:
-        _show_probes("What it uses (docs/probes.md)", found, console)
-    _show_verdict((workdir.results() or {}).get("verdict", content["verdict"]), console)
+        show_probes("What it uses (docs/probes.md)", found, console)
+    show_verdict((workdir.results() or {}).get("verdict", content["verdict"]), console)
     console.print(f"Written to {path}", soft_wrap=True)
     if finished:
         page = run_report.write_run_report(config, workdir, command)
@@ -313,7 +321,7 @@ def run_study(config: ConfigDict, folder: Path, console: Console, command: str) 
         if any(which.workdir.results() for which in runs):
             found = report.write_report(config, folder, command, failed)
     if found is not None:
-        _show_study(found, console)
+        show_study(found, console)
         written = f"Written to {folder}: report.html, report.md, study.json, {TABLE}, figures/"
         console.print(written, soft_wrap=True)
     for name, reason in failed.items():
@@ -342,7 +350,7 @@ def run_sample(config: ConfigDict, workdir: Workdir, console: Console, wav: bool
     path = workdir.path / SAMPLES
     figures.save(figures.task_sheet(experiment, SHEET_EXAMPLES), path, dpi=110)
     console.print(f"{SHEET_EXAMPLES} examples of the task in {path}", soft_wrap=True)
-    _say_missing_signs(experiment, console)
+    say_missing_signs(experiment, console)
     if wav:
         folder = workdir.path / SOUNDS
         count = figures.write_sounds(experiment, SHEET_EXAMPLES, folder)
@@ -374,90 +382,3 @@ def run_profile(config: ConfigDict, workdir: Workdir, console: Console) -> int:
         soft_wrap=True,
     )
     return 0
-
-
-def _describe(experiment: Experiment, workdir: Workdir, console: Console) -> None:
-    config, splits = experiment.config, experiment.splits
-    sizes = " / ".join(f"{len(s):,}" for s in (splits.train, splits.validation, splits.test))
-    epochs = experiment.total_steps // experiment.steps_per_epoch
-    parameters = parameter_count(experiment.abstract_state().params)
-    for line in (
-        f"{config.name}: {splits.origin}, {sizes} images for training / validation / test",
-        f"{parameters:,} parameters, {epochs} epochs of {experiment.steps_per_epoch} steps, "
-        f"{devices()}, in {workdir.path}",
-    ):
-        console.print(line, soft_wrap=True)
-
-
-def _draw_samples(experiment: Experiment, path: Path, console: Console) -> None:
-    """Draws the sheet beside a run, which no picture ends."""
-    with _beside(path, console):
-        figures.save(figures.task_sheet(experiment, SHEET_EXAMPLES), path, dpi=110)
-        _say_missing_signs(experiment, console)
-
-
-def _draw_curves(workdir: Workdir, title: str, console: Console) -> None:
-    with _beside(workdir.path / "curves.png", console):
-        figures.curves(read_metrics(workdir.path / METRICS), title, workdir.path / "curves.png")
-
-
-@contextlib.contextmanager
-def _beside(path: Path, console: Console) -> Iterator[None]:
-    """Says why a picture is not there, where it cannot be drawn or written."""
-    try:
-        yield
-    except DamagedError:
-        raise
-    except Exception as error:  # of many kinds: whatever matplotlib, its fonts or the disk raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        console.print(f"{path} could not be drawn ({reason}); all else goes on", soft_wrap=True)
-
-
-def _say_missing_signs(experiment: Experiment, console: Console) -> None:
-    if missing := figures.names_without_signs(experiment.splits.train.class_names):
-        names = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
-        console.print(
-            f"The pictures' font has no signs for {names}: there they show boxes. Name another "
-            "font in a matplotlibrc file (font.family)",
-            soft_wrap=True,
-        )
-
-
-def _show_results(results: dict[str, Any], workdir: Workdir, console: Console) -> None:
-    title = f"{results['config_name']}, seed {results['seed']}"
-    _draw_curves(workdir, title, console)
-    show(console, tables.results_table(title, results["test"]))
-    if results.get("suites"):
-        _show_probes("What it uses (docs/probes.md)", results, console)
-    if results.get("verdict"):
-        _show_verdict(results["verdict"], console)
-    console.print(
-        f"{results['samples_seen']:,} training pairs in {duration(results['train_seconds'])}, "
-        f"{results['examples_per_second']:,.0f} examples/s; best checkpoint: step "
-        f"{results['best_step']}.\nIn {workdir.path}: results.json, metrics.jsonl, curves.png, "
-        "samples.png, tensorboard, checkpoints",
-        soft_wrap=True,
-    )
-
-
-def _show_verdict(said: Mapping[str, Any], console: Console) -> None:
-    console.print()
-    for line in tables.verdict_lines(said):
-        console.print(line, soft_wrap=True, highlight=False)
-
-
-def _show_study(found: Mapping[str, Any], console: Console) -> None:
-    """What a study found: first which conditions are at chance, then the rest, then the tests."""
-    console.print()
-    conditions = sorted(found["conditions"].values(), key=lambda known: not known["at_chance"])
-    for sentence in (*(known["sentence"] for known in conditions), *found["answers"]):
-        console.print(sentence, soft_wrap=True, highlight=False)
-    for table in tables.study_tables(found):
-        show(console, table)
-
-
-def _show_probes(title: str, found: Mapping[str, Any], console: Console) -> None:
-    for table in tables.probe_tables(title, found):
-        show(console, table)
-    for name, reason in found.get("skipped", {}).items():
-        console.print(f"not asked: {name}: {reason}", soft_wrap=True)

@@ -14,7 +14,6 @@ Exit codes: 0, done, or stopped by SIGTERM or SIGHUP and saved; 2, a mistake in 
 stopped by Ctrl-C and saved.
 """
 
-import ast
 import os
 import shlex
 import sys
@@ -23,10 +22,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
-from ml_collections import ConfigDict
 from rich.console import Console
 
-from multimodal_vit.config_messages import explain_exception_of_config_file
+from multimodal_vit.command_line import config_argument, is_one_of_several, parse, takes_preset
 from multimodal_vit.errors import UserError, is_out_of_memory, way_out
 from multimodal_vit.interruption import in_time
 from multimodal_vit.terminal import open_standard_streams, unfailing_output
@@ -157,7 +155,7 @@ def _run(argv: list[str]) -> int:
     flags.DEFINE_string(
         "slot", None, "With --mode=list: one slot, such as model.fusion.", flag_values=values
     )
-    config = _parse(values, argv)
+    config = parse(values, argv)
     if values.help:
         print(f"{__doc__}\nFlags:\n{values.main_module_help()}")
         return 0
@@ -176,7 +174,7 @@ def _run(argv: list[str]) -> int:
         raise UserError(
             "--workdir= is empty; name a folder, or leave the flag out for runs/<config name>"
         )
-    several = _is_one_of_several(values)
+    several = is_one_of_several(values)
     # Pictures are files: whatever a notebook says in MPLBACKEND, which may not be installed here.
     if "matplotlib" not in sys.modules:
         os.environ["MPLBACKEND"] = "agg"
@@ -192,7 +190,7 @@ def _run(argv: list[str]) -> int:
     if kind != (values.mode if values.mode in ("study", "search") else "experiment"):
         mode, article = ("train", "an") if kind == "experiment" else (kind, "a")
         raise UserError(
-            f"{_config_argument(argv)} is the configuration of {article} {kind}, which "
+            f"{config_argument(argv)} is the configuration of {article} {kind}, which "
             f"--mode={values.mode} does not take; give --mode={mode}"
         )
     if values.suites and values.mode != "evaluate":
@@ -236,132 +234,10 @@ def _leave() -> bool:
     return spoken_for
 
 
-def _is_one_of_several(values: flags.FlagValues) -> bool:
-    """Whether other processes take part in the run.
-
-    Raises:
-      UserError: a mistake in the flags that say so.
-    """
-    names = ("coordinator", "num_processes", "process_id")
-    missing = [f"--{name}" for name in names if values[name].value is None]
-    if not values.distributed and len(missing) == len(names):
-        return False
-    if values.mode != "train":
-        raise UserError(
-            f"--mode={values.mode} is for one process; give neither --coordinator nor "
-            "--distributed (processes that are started each by itself share a study or a search)"
-        )
-    if values.distributed:
-        if len(missing) < len(names):
-            raise UserError(
-                "--distributed finds out by itself what --coordinator, --num_processes and "
-                "--process_id say; give either it or these"
-            )
-        return True
-    if missing:
-        raise UserError(
-            "--coordinator, --num_processes and --process_id belong together; give "
-            f"{' and '.join(missing)} too"
-        )
-    host, _, port = values.coordinator.rpartition(":")
-    if not host or not port.isdecimal():
-        raise UserError(
-            f"--coordinator={values.coordinator} must be HOST:PORT, such as {port or 'host'}:9876"
-        )
-    if not 0 <= values.process_id < values.num_processes:
-        raise UserError(
-            f"--process_id={values.process_id} must be from 0 to --num_processes - 1, here "
-            f"{values.num_processes - 1}"
-        )
-    return True
-
-
-def _parse(values: flags.FlagValues, argv: list[str]) -> ConfigDict | None:
-    """Parses the flags and returns the named configuration, if any.
-
-    Raises:
-      UserError: whatever is wrong with the flags or the configuration file.
-    """
-    given = _config_argument(argv)
-    file = Path(given.partition(":")[0])
-    if given and not file.is_file():
-        known = ", ".join(sorted(str(p) for p in Path("configs").glob("*.py")))
-        raise UserError(
-            f"there is no configuration file {file}; in configs/ are: {known or 'none'}"
-        )
-    preset = given.partition(":")[2]
-    if preset and not _takes_preset(file):
-        raise UserError(f"{file} has no presets, so {preset!r} is none; give --config={file}")
-    try:
-        rest = values(_without_fields(argv))[1:]
-    except flags.Error as error:
-        raise UserError(" ".join(str(error).split())) from error
-    config = _configuration(given, argv) if given else None
-    if rest:
-        raise UserError(f"not a flag: {rest[0]!r}; flags are written --name=value")
-    if config is not None and config.get("name") == "":
-        config.name = f"{file.stem}_{preset}" if preset and preset != "thesis" else file.stem
-    return config
-
-
-def _without_fields(argv: list[str]) -> list[str]:
-    """The arguments but for those that set a field of the configuration."""
-    from multimodal_vit.config.override import split  # late: it imports JAX
-
-    return split(argv)[1] if any("config." in argument for argument in argv) else argv
-
-
-def _configuration(given: str, argv: list[str]) -> ConfigDict:
-    """The configuration of a file, with the fields that are set on the command line.
-
-    Raises:
-      UserError: whatever is wrong with either.
-    """
-    from multimodal_vit.config import from_file
-    from multimodal_vit.config.override import overridden, split
-
-    try:
-        config = from_file(given)
-    except UserError as error:
-        raise UserError(f"{given}: {error}") from error
-    except SystemExit as error:  # a configuration file is a program
-        raise UserError(
-            f"{given}: it ends the program (SystemExit); return a ConfigDict"
-        ) from error
-    except Exception as error:  # a configuration file is a program: it can raise anything
-        reason = explain_exception_of_config_file(error, Path(given.partition(":")[0]))
-        raise UserError(f"{given}: {reason}") from error
-    if not isinstance(config, ConfigDict):
-        raise UserError(
-            f"{given}: its get_config returns {config!r:.40}; it must return a ConfigDict, such as "
-            "multimodal_vit.config.small() with some fields changed"
-        )
-    return overridden(config, split(argv)[0])
-
-
-def _config_argument(argv: list[str]) -> str:
-    """The value of --config, or "": FILE or FILE:PRESET."""
-    for i, argument in enumerate(argv):
-        name, equals, value = argument.partition("=")
-        if name in ("--config", "-config"):
-            return value if equals else "".join(argv[i + 1 : i + 2])
-    return ""
-
-
-def _takes_preset(file: Path) -> bool:
-    """Whether a configuration file's `get_config` has a parameter; a broken file passes."""
-    try:
-        body = ast.parse(file.read_text(encoding="utf-8")).body
-    except (SyntaxError, ValueError):
-        return True
-    functions = [f for f in body if isinstance(f, ast.FunctionDef) and f.name == "get_config"]
-    return not functions or bool(functions[0].args.args)
-
-
 def _slow_hint(argv: list[str]) -> str:
-    given = _config_argument(argv)
+    given = config_argument(argv)
     file, _, preset = given.partition(":")
-    if preset == "small" or not _takes_preset(Path(file)):
+    if preset == "small" or not takes_preset(Path(file)):
         return ""
     return f"That is a run for a GPU; the preset for two cores is --config={file}:small"
 

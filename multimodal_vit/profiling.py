@@ -19,7 +19,8 @@ from multimodal_vit.sampler import Batch
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.flop import flop_per_example, formula_flop, model_flop
 from multimodal_vit.train.seeds import program
-from multimodal_vit.train.step import Epoch, TrainData, draw_batch
+from multimodal_vit.train.state import Epoch, TrainData
+from multimodal_vit.train.step import draw_batch
 
 SECONDS_PER_REPEAT = 0.5
 REPEATS = 7

@@ -70,7 +70,7 @@ ARGUMENTS: dict[str, tuple[list[str], str]] = {
     **{f"{f} above 1": ([f"--config.{f}=1.5"], f"{f}=1.5") for f in FLOATS[:3]},
     **{f"{f} unknown": ([f"--config.{f}={v}"], text) for f, (v, text) in CHOICES.items()},
     **{f"{f} misspelt": ([f"--config.{f}=1"], right) for f, right in MISSPELT.items()},
-    "seed too large": (["--config.seed=4294967296"], "must be below 2**32"),
+    "seed too large": (["--config.seed=4294967296"], "at most 4,294,967,295"),
     "evaluation.seed too large": (["--config.evaluation.seed=4294967296"], "at most 4,294,967,295"),
     "learning rate 0": (["--config.train.learning_rate=0"], "must be a positive number"),
     "dropout 1": (["--config.model.dropout_rate=1.0"], "at least 0 and below 1"),

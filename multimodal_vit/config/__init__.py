@@ -4,14 +4,7 @@ An experiment is a file with `get_config(preset)`; it starts from `thesis()` or 
 what it changes. `problems` checks a configuration as a whole.
 """
 
-from multimodal_vit.config.check import (
-    check,
-    check_with_data,
-    chosen,
-    problems,
-    raise_all,
-    type_problems,
-)
+from multimodal_vit.config.check import check, check_with_data, problems, raise_all
 from multimodal_vit.config.derived import data_arguments, make_task
 from multimodal_vit.config.edit import changed, from_file, prepared
 from multimodal_vit.config.fields import fields, get, settled, thesis
@@ -24,7 +17,9 @@ from multimodal_vit.config.presets import (
     small,
     speedrun,
 )
+from multimodal_vit.config.rules import chosen
 from multimodal_vit.config.saved import FREE_FIELDS, differences, from_json, load, to_json
+from multimodal_vit.config.types import type_problems
 
 __all__ = [
     "FREE_FIELDS",

@@ -5,9 +5,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from multimodal_vit.config.check import unused
 from multimodal_vit.config.edit import changed
 from multimodal_vit.config.fields import fields
+from multimodal_vit.config.rules import unused
 from multimodal_vit.config_messages import parse_value
 from multimodal_vit.errors import UserError
 

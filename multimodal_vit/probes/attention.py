@@ -8,9 +8,9 @@ from typing import Any, NamedTuple, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
-from multimodal_vit import distributed, intervals
+from multimodal_vit import distributed
 from multimodal_vit.models import MultimodalViT, example_inputs
 from multimodal_vit.objectives import Objective, match_logit
 from multimodal_vit.probes.maps import (
@@ -21,6 +21,12 @@ from multimodal_vit.probes.maps import (
     patch_grid,
     quadrant_overlap,
     shares,
+)
+from multimodal_vit.probes.numbers import (
+    means,
+    plain_numbers,
+    rank_correlation,
+    rank_correlations_of_rows,
 )
 from multimodal_vit.probes.occlusion import (
     occluded_logits,
@@ -153,7 +159,7 @@ def attention_probe(
         numbers["occlusion"]["swap_adjacent"] = _effects_on_false_pairs(swapped, swaps)
     example = _example(experiment, variables, patches, pairs)
     names = experiment.splits.test.class_names
-    return AttentionResult(_plain(numbers), example, task.grid, names)
+    return AttentionResult(plain_numbers(numbers), example, task.grid, names)
 
 
 def _num_weights(model: MultimodalViT, task: Task, variables: Any) -> int:
@@ -285,7 +291,7 @@ def _attention_numbers(found: _Measures, pairs: Batch) -> dict[str, Any]:
         correlation[name] = [[correlate(head) for head in layer] for layer in by_layer]
         # The variance of Spearman's coefficient under independence is 1 / (M - 1), ties or not.
         correlation[f"bound_{name}"] = 1.96 / np.sqrt(max(part.sum() - 1, 1))
-    values = _means(
+    values = means(
         {
             "match_accuracy": right,
             "own_quadrant_share": share,
@@ -310,7 +316,7 @@ def _changes(found: _Measures, part: np.ndarray) -> dict[str, np.ndarray]:
 def _effects_on_true_pairs(found: _Measures, pairs: Batch) -> dict[str, Any] | None:
     if not pairs.match.any():
         return None
-    return _means(_changes(found, pairs.match), pairs.chosen[pairs.match])
+    return means(_changes(found, pairs.match), pairs.chosen[pairs.match])
 
 
 def _effects_on_false_pairs(found: _Measures, pairs: Batch) -> dict[str, Any] | None:
@@ -322,7 +328,7 @@ def _effects_on_false_pairs(found: _Measures, pairs: Batch) -> dict[str, Any] | 
         return None
     some = pairs.replaced.any(axis=1) & ~pairs.replaced.all(axis=1)  # as `wrong_against_right`
     images = pairs.chosen[~pairs.match & some]
-    return {name: _means(values, images) for name, values in compared.items()}
+    return {name: means(values, images) for name, values in compared.items()}
 
 
 def _agreement(found: _Measures, images: np.ndarray) -> dict[str, Any]:
@@ -333,44 +339,4 @@ def _agreement(found: _Measures, images: np.ndarray) -> dict[str, Any]:
     known = np.isfinite(within)
     if not known.any():
         return {"pooled": pooled}
-    return {"pooled": pooled} | _means({"within_pairs": within[known]}, images[known])
-
-
-def rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Spearman's rank correlation of two [N]; None where either is constant, but for rounding."""
-    if len(a) < 2 or np.ptp(a) < 1e-6 or np.ptp(b) < 1e-6:
-        return None
-    return float(stats.spearmanr(a, b).statistic)
-
-
-def rank_correlations_of_rows(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Spearman's rank correlation of each row of two [N, n]: [N], NaN where a row is constant."""
-    ranks = [stats.rankdata(x, axis=1) - (x.shape[1] + 1) / 2 for x in (a, b)]
-    norms = np.sqrt((ranks[0] ** 2).sum(axis=1) * (ranks[1] ** 2).sum(axis=1))
-    products = (ranks[0] * ranks[1]).sum(axis=1)
-    return np.divide(products, norms, out=np.full(len(norms), np.nan), where=norms > 0)
-
-
-def _means(values: dict[str, np.ndarray], images: np.ndarray) -> dict[str, Any]:
-    """The means over pairs of [N, …], "num_pairs" N, and 95 % "intervals" by image, int [N, n]."""
-    count = len(next(iter(values.values())))
-    means, between = {}, {}
-    for name, array in values.items():
-        means[name] = array.mean(axis=0, dtype=np.float64)
-        spread = np.sqrt(intervals.variance((array - means[name]) / count, images))
-        half = stats.t.ppf(0.975, max(len(np.unique(images)) - 1, 1)) * spread
-        between[name] = np.stack([means[name] - half, means[name] + half], axis=-1)
-    return means | {"num_pairs": count, "intervals": between}
-
-
-def _plain(tree: Any) -> Any:
-    """The same for JSON: arrays as lists, six decimals, None for what is not finite."""
-    if isinstance(tree, dict):
-        return {name: _plain(value) for name, value in tree.items()}
-    if isinstance(tree, np.ndarray | np.generic):
-        return _plain(tree.tolist())
-    if isinstance(tree, list):
-        return [_plain(value) for value in tree]
-    if isinstance(tree, float):
-        return round(tree, 6) if np.isfinite(tree) else None
-    return tree
+    return {"pooled": pooled} | means({"within_pairs": within[known]}, images[known])

@@ -28,7 +28,7 @@ from multimodal_vit.sampler import Speech, Task, named_key
 from multimodal_vit.suites import AS_TRAINED, Pool, Suite
 from multimodal_vit.train import step as step_lib
 from multimodal_vit.train.optimizers import make_optimizer
-from multimodal_vit.train.step import Epoch, TrainData, TrainState
+from multimodal_vit.train.state import Epoch, TrainData, TrainState, zero_sums
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,7 +174,7 @@ class Experiment:
 
     def zero_sums(self) -> dict[str, jax.Array]:
         """The metric sums of no steps, on the mesh."""
-        return self.on_mesh(step_lib.zero_sums(self.metric_names))
+        return self.on_mesh(zero_sums(self.metric_names))
 
     @functools.cached_property
     def metric_names(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from multimodal_vit.train.one_run import OneRun, Outcome
 from multimodal_vit.train.progress import Display, duration, end_time
 from multimodal_vit.train.resume import resume
 from multimodal_vit.train.seeds import program
-from multimodal_vit.train.step import TrainState
+from multimodal_vit.train.state import TrainState
 from multimodal_vit.train.writer import MetricWriter
 
 SECONDS_PER_DISPATCH = 1.0  # so that a signal or a person need not wait long

@@ -16,7 +16,7 @@ import jax
 from multimodal_vit.errors import UserError
 from multimodal_vit.models import example_inputs
 from multimodal_vit.train.experiment import Experiment
-from multimodal_vit.train.step import TrainState
+from multimodal_vit.train.state import TrainState
 
 
 @dataclasses.dataclass(frozen=True)

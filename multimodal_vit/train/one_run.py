@@ -16,7 +16,8 @@ from multimodal_vit.suites import Suite
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment, Predictor
 from multimodal_vit.train.resume import Progress
-from multimodal_vit.train.step import MOST_SKIPPED_IN_A_ROW, TrainState, mean_metrics
+from multimodal_vit.train.state import TrainState, mean_metrics
+from multimodal_vit.train.step import MOST_SKIPPED_IN_A_ROW
 from multimodal_vit.train.writer import MetricWriter
 
 EQUAL_LOSSES = 5  # log lines of exactly the same loss, after which something is wrong

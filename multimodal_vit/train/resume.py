@@ -14,7 +14,7 @@ from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import DAMAGED
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
-from multimodal_vit.train.step import TrainState
+from multimodal_vit.train.state import TrainState
 from multimodal_vit.versions import arithmetic
 
 NOT_RECORDED = "not recorded"  # of a run that began before its checkpoints named it

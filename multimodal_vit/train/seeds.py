@@ -18,7 +18,8 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from multimodal_vit.train.experiment import Experiment
-from multimodal_vit.train.step import Epoch, TrainData, TrainState, make_train_steps, many_steps
+from multimodal_vit.train.state import Epoch, TrainData, TrainState
+from multimodal_vit.train.step import make_train_steps, many_steps
 
 
 class SingleRun:
