@@ -12,6 +12,7 @@ import warnings
 import jax
 import numpy as np
 import pytest
+from conftest import ROOT, load_module
 from rich.console import Console
 from rich.table import Table
 
@@ -269,3 +270,23 @@ def test_names_are_drawn_as_text_whatever_signs_they_hold(tmp_path):
         assert not axes.xaxis.label.get_parse_math()
     assert "日本" in figures.names_without_signs(NAMES)
     assert figures.names_without_signs(("zero", "Größe", "$x$")) == []
+
+
+def test_at_every_point_of_its_writing_a_file_is_the_old_or_the_new_one(tmp_path, monkeypatch):
+    """As `benchmarks/crash_points.py` sees the points; with what is left over removed."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    crash_points = load_module(ROOT / "benchmarks" / "crash_points.py")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "copies").mkdir()
+    path = tmp_path / "run" / "results.json"
+    write_json(path, {"value": "old"})
+    recorder = crash_points.Recorder(tmp_path / "run", tmp_path / "copies")
+    with recorder.watching():
+        write_json(path, {"value": "new" * 1000})
+    assert len(recorder.points) >= 7  # opening, fsync, rename; and the file cut off
+    found = []
+    for copy in recorder.states.values():
+        remove_left_over(copy)
+        assert [p.name for p in copy.iterdir()] == ["results.json"]
+        found.append(read_json(copy / "results.json")["value"][:3])
+    assert set(found) == {"old", "new"}
