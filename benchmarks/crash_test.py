@@ -42,7 +42,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SECONDS_TO_STOP = 10.0
 SECONDS_TO_HANG = 3600.0
 TIMES = re.compile(
-    r".*(seconds|hours|attempts|per_second|sha256)"  # of the clock, and of a file that holds it
+    r".*(seconds|hours|attempts|per_second|sha256|cost)"  # of the clock, or with it in it
 )
 MOMENTS = {
     "run": ("start-up", "steps", "validation", "checkpoint", "SIGTERM", "SIGINT"),

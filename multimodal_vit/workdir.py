@@ -143,8 +143,13 @@ class Workdir:
     def _refuse_differences(self, config: ConfigDict) -> None:
         try:
             saved = configuration.load(self.config_path)
-        except DamagedError:
-            return  # `begin` writes it anew; a checkpoint knows its configuration too
+        except DamagedError as error:
+            if (self.path / "checkpoints").is_dir():
+                return  # `begin` writes it anew; a checkpoint knows its configuration too
+            raise UserError(
+                f"{self.config_path} is not a configuration of this program, or damaged, and there "
+                f"are no checkpoints beside it ({error}); name a new or empty folder"
+            ) from error
         found = configuration.differences(saved, config)
         if found:
             raise UserError(

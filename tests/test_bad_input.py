@@ -137,6 +137,12 @@ ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "a whole group": (["--config.train=5"], "train"),
     "an unknown mode": (["--mode=trian"], "train"),
     "no mode": (["--mode="], "mode"),
+    "an empty workdir": (["--workdir="], "--workdir= is empty"),
+    "a file of flags": (["--flagfile=flags.txt"], "--flagfile is not taken"),
+    "flags that may be unknown": (["--undefok=workdri"], "--undefok is not taken"),
+    "a field of another name": (["--config.train.lr=0.1"], "did you mean train.learning_rate?"),
+    "epochs": (["--config.train.epochs=3"], "did you mean train.num_samples?"),
+    "several seeds as one": (["--config.seed=0,1,2"], "--config.train.num_seeds"),
     "an unknown flag": (["--workdri=x"], "workdir"),
     "a stray word": (["train"], "not a flag: 'train'"),
     "a flag with one dash too few": (["-workdir"], "workdir"),
@@ -180,6 +186,7 @@ ARGUMENTS = {
     "evaluation of nothing": (["--mode=evaluate"], "--workdir=FOLDER"),
     "evaluation of no run": (["--mode=evaluate", "--workdir=nowhere"], "holds no run"),
     "evaluation of other files": (["--mode=evaluate", "--workdir=full"], "holds no run"),
+    "evaluation of a study": (["--mode=evaluate", "--workdir=study"], "holds a study; name one"),
     "evaluation of a newer run": (["--mode=evaluate", "--workdir=newer"], "format version 99"),
     "evaluation of a damaged config": (["--mode=evaluate", "--workdir=broken"], "config.json"),
     "a study as experiment": ([STUDY], "give --mode=study"),
@@ -193,7 +200,6 @@ ARGUMENTS = {
     ),
     "a study in a file": ([STUDY, "--mode=study", "--workdir=file"], "is a file; name a folder"),
     "a study in a run": ([STUDY, "--mode=study", "--workdir=newer"], "holds a single run"),
-    "a study in a damaged study": ([STUDY, "--mode=study", "--workdir=study"], "study.json"),
     "a search without trials": ([SEARCH, "--mode=search", "--config.num_trials=0"], "at least 1"),
     "a search of an unknown sampler": (
         [SEARCH, "--mode=search", "--config.sampler=rando"], "did you mean random?"
@@ -361,9 +367,9 @@ def make_surroundings(folder: Path) -> None:
         ("newer", "config.json", '{"format_version": 99, "config": {}}'),
         ("strange", "config.json", '{"format_version": 1, "config": {"x": 3}}'),
         ("broken", "config.json", '{"format_version": 1, "con'),
-        ("study", "study.json", '{"name": "study_di'),
+        ("study/runs/decay/seed_0", "config.json", "{"),
     ):
-        (folder / name).mkdir()
+        (folder / name).mkdir(parents=True)
         (folder / name / file).write_text(content)
 
 

@@ -156,7 +156,7 @@ def straight(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("which", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
+    ("which", "code"), [(signal.SIGHUP, 0), (signal.SIGINT, 130)], ids=["SIGHUP", "SIGINT"]
 )
 def test_a_run_that_is_stopped_continues_to_the_same_numbers(straight, tmp_path, which, code):
     process = subprocess.Popen(

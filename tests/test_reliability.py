@@ -133,7 +133,21 @@ def make_foreign(folder):
     write_json(folder / CHECKSUMS, sums)
 
 
-DAMAGES = (truncate, flip, change_progress, half_delete, break_checksums, empty, make_foreign)
+def lose_checksums(folder):
+    """What a checkpoint of version 1 lacks too; but this one holds what came later."""
+    (folder / CHECKSUMS).unlink()
+
+
+def misplace(folder):
+    """The checkpoint of another step, whole."""
+    shutil.rmtree(folder)
+    shutil.copytree(folder.with_name("10"), folder)
+
+
+DAMAGES = (
+    truncate, flip, change_progress, half_delete, break_checksums, empty, make_foreign,
+    lose_checksums, misplace,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda f: f.__name__)
@@ -255,6 +269,26 @@ def test_damaged_results_are_set_aside_and_made_anew(content, experiment, workdi
     if content == b"":
         _, after = run(experiment, workdir)
         assert after["test"] == before["test"]
+
+
+@pytest.mark.parametrize("same_name", [True, False])
+def test_results_of_another_run_are_set_aside(same_name, workdir):
+    """Whole, with their checksum: by their name and seed, or by the metrics that they rest on."""
+    change = {"metrics_sha256": "0" * 64} if same_name else {"seed": 7}
+    write_json(workdir.results_path, read_json(workdir.results_path) | change)
+    said = Said()
+    mend(workdir, said.line)
+    assert "results.json is of another run" in str(said)
+    assert (workdir.path / "damaged" / "results.json").exists()
+    assert workdir.results() is None
+
+
+def test_damaged_answers_are_evaluated_anew(workdir):
+    (workdir.path / "predictions.npz").write_bytes(b"PK")
+    said = Said()
+    mend(workdir, said.line)
+    assert "predictions.npz is damaged or missing, kept aside as" in str(said)
+    assert workdir.results() is None
 
 
 @pytest.mark.parametrize(
@@ -532,7 +566,9 @@ def test_a_full_small_disk_loses_nothing(tmp_path, experiment, finished):
 
 
 @pytest.mark.parametrize(
-    ("which", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
+    ("which", "code"),
+    [(signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGINT, 130)],
+    ids=["SIGTERM", "SIGHUP", "SIGINT"],
 )
 def test_a_stop_during_start_up_ends_in_time(which, code, tmp_path):
     process = start(tmp_path)

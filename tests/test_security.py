@@ -1,6 +1,5 @@
 """Nothing that is read is executed, and nothing that is read names a file outside its folder."""
 
-import json
 import re
 
 import numpy as np
@@ -10,6 +9,7 @@ from conftest import ROOT
 from multimodal_vit import config as configuration
 from multimodal_vit.errors import UserError
 from multimodal_vit.evaluate import Predictions
+from multimodal_vit.files import write_json
 
 SOURCES = sorted(
     path
@@ -60,11 +60,11 @@ def test_a_saved_configuration_stays_data(tmp_path):
     code = "__import__('os').system('touch executed')"
     config = configuration.small()
     config.data.directory = code
-    (tmp_path / "config.json").write_text(json.dumps(configuration.to_json(config)))
+    write_json(tmp_path / "config.json", configuration.to_json(config))
     assert configuration.load(tmp_path / "config.json").data.directory == code
     content = configuration.to_json(configuration.small())
     content["config"]["train"]["batch_size"] = code
-    (tmp_path / "config.json").write_text(json.dumps(content))
+    write_json(tmp_path / "config.json", content)
     with pytest.raises(UserError, match="not a configuration of this program"):
         configuration.load(tmp_path / "config.json")
 

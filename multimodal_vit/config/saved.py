@@ -1,5 +1,6 @@
 """Configurations as data: saved, read, compared; nothing in a saved one is executed."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,29 @@ def load(path: Path) -> ConfigDict:
         content = read_json(path)
         version, fields = content["format_version"], content["config"]
     except (OSError, DamagedError, KeyError) as error:
+        _refuse_newer(_claimed_version(path), path)
         raise DamagedError(
             f"{path} cannot be read as a saved configuration ({error}); a workdir holds the "
             "config.json that training wrote"
         ) from error
+    _refuse_newer(version, path)
+    return from_json(fields, path)
+
+
+def _claimed_version(path: Path) -> Any:
+    """The version that a file names which is not as this program writes it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["format_version"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return FORMAT_VERSION
+
+
+def _refuse_newer(version: Any, path: Path) -> None:
     if version != FORMAT_VERSION:
         raise UserError(
             f"{path} has format version {version}; this program reads {FORMAT_VERSION}. Use the "
             "version of the program that wrote it, or another --workdir"
         )
-    return from_json(fields, path)
 
 
 def from_json(fields: dict[str, Any], path: Path) -> ConfigDict:
