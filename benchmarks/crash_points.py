@@ -7,11 +7,11 @@ A process that is killed leaves what the kernel has of its files at that moment.
 once, and before and after each of its file operations (opening to write, fsync, rename, deletion,
 making and removing folders; orbax's threads included) its folder is copied: the copy is what a
 SIGKILL there would have left. A file that is written at that moment is also taken cut off in the
-middle of what was written last. From each state that differs from the others the run then goes on, in one process, and must
-end like the undisturbed one: checkpoints, metrics file and answers bit for bit, results but for the
-times; with nothing set aside as damaged and no temporary file left. The checkpoints' arrays are
-written by tensorstore's own threads, whose operations are not seen one by one; `crash_test.py`
-kills real processes, also there, at random moments. Pictures are not drawn.
+middle of what was written last. From each state that differs from the others the run then goes on,
+in one process, and must end like the undisturbed one: checkpoints, metrics file and answers bit for
+bit, results but for the times; with nothing set aside as damaged and no temporary file left. The
+checkpoints' arrays are written by tensorstore's own threads, whose operations are not seen one by
+one; `crash_test.py` kills real processes, also there, at random moments. Pictures are not drawn.
 """
 
 import argparse
