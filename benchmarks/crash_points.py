@@ -6,12 +6,12 @@
 A process that is killed leaves what the kernel has of its files at that moment. So one run is made
 once, and before and after each of its file operations (opening to write, fsync, rename, deletion,
 making and removing folders; orbax's threads included) its folder is copied: the copy is what a
-SIGKILL there would have left. A file that is written at that moment is also taken cut off in its
-middle. From each state that differs from the others the run then goes on, in one process, and must
-end like the undisturbed one: checkpoints, metrics file and answers bit for bit, results but for the
-times; with nothing set aside as damaged and no temporary file left. The checkpoints' arrays are
-written by tensorstore's own threads, whose operations are not seen one by one; `crash_test.py`
-kills real processes, also there, at random moments. Pictures are not drawn.
+SIGKILL there would have left. A file that is written at that moment is also taken cut off in the
+middle of what was written last. From each state that differs from the others the run then goes on,
+in one process, and must end like the undisturbed one: checkpoints, metrics file and answers bit for
+bit, results but for the times; with nothing set aside as damaged and no temporary file left. The
+checkpoints' arrays are written by tensorstore's own threads, whose operations are not seen one by
+one; `crash_test.py` kills real processes, also there, at random moments. Pictures are not drawn.
 """
 
 import argparse
@@ -139,7 +139,8 @@ class Recorder:
             for name in sorted(files):
                 with contextlib.suppress(FileNotFoundError):  # tensorstore renames its own
                     data = Path(root, name).read_bytes()
-                    data = data[: len(data) // 2] if Path(root, name) == half else data
+                    if Path(root, name) == half:
+                        data = data[: len(data) - _last_written(half, data) // 2]
                     (place / name).write_bytes(data)
                     digest.update(
                         f"{place.relative_to(target) / name} {len(data)} ".encode() + data
@@ -148,6 +149,13 @@ class Recorder:
             shutil.rmtree(target)
         else:
             self.states[state] = target
+
+
+def _last_written(path: Path, data: bytes) -> int:
+    """The bytes of a file that were written last: all, or the last line that was appended."""
+    if path.name.endswith(UNFINISHED):
+        return len(data)
+    return len(data) - (data.rstrip(b"\n").rfind(b"\n") + 1)
 
 
 def _opens_to_write(path: Any, flags: int, *others: Any, **options: Any) -> bool:

@@ -318,8 +318,11 @@ def runs(monkeypatch):
             on_validation(step, {"match_accuracy": value, "class_accuracy": 0.5})
         results = {
             "data": {"fingerprint": experiment.splits.fingerprint()},
-            "validation": {"match_accuracy": value, "class_accuracy": 0.5},
-        }
+            "validation": {
+                "match_accuracy": value, "class_accuracy": 0.5, "chance": {"match_accuracy": 0.5},
+                "intervals": {"match_accuracy": [value, value]},
+            },
+        }  # fmt: skip
         workdir.save_results(results)
         return None, results
 
@@ -515,7 +518,7 @@ BAD = {
     ),
     "value out of range": (
         ["--config.conditions.patch.space.train.learning_rate=(0.1, -0.1)"],
-        "space.train.learning_rate=-0.1 must be a positive number",
+        "space.train.learning_rate=-0.1 is out of range",
     ),
     "the same value twice": (
         ["--config.conditions.patch.space.train.learning_rate=(0.1, 0.1)"],
@@ -526,7 +529,7 @@ BAD = {
         "conditions.patch.experiment.train.batch_size=0 is out of range",
     ),
     "no URL": (["--config.storage=nonsense"], "is no SQLAlchemy URL"),
-    "no end of hours": (["--config.max_hours=inf"], "max_hours=inf is no finite number"),
+    "no end of hours": (["--config.max_hours=inf"], "max_hours=inf is out of range"),
     "no driver of that name, and a password": (
         ["--config.storage=postgrsql://me:secret@host/found"],
         "storage='postgrsql://me:***@host/found' is no SQLAlchemy URL",
