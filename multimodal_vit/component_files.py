@@ -8,6 +8,8 @@ from there executes it with `trust` alone.
 
 import contextlib
 import hashlib
+import importlib.abc
+import importlib.util
 import re
 import sys
 import types
@@ -74,6 +76,23 @@ def _read(file: Path) -> str:
         raise UserError(f"components: {file} is no UTF-8 text ({error})") from error
 
 
+class _Source(importlib.abc.InspectLoader):
+    """Imports a module from its source; no file of its name need exist."""
+
+    def __init__(self, source: str, name: str) -> None:
+        self.source, self.name = source, name
+
+    def get_source(self, fullname: str) -> str:
+        """The source, for tracebacks too."""
+        del fullname
+        return self.source
+
+    def get_code(self, fullname: str) -> types.CodeType:
+        """Compiled under the file's own name, without a path."""
+        del fullname
+        return self.source_to_code(self.source, self.name)
+
+
 def _execute(name: str, source: str) -> str:
     """Runs the source of a file, and notes what it was."""
     sha = hashlib.sha256(source.encode()).hexdigest()
@@ -83,12 +102,15 @@ def _execute(name: str, source: str) -> str:
     for other in [other for other in _sources if other.startswith(f"{name}@")]:
         components.forget(other)  # an edited file takes the place of what it was
         del _sources[other]
-    module = types.ModuleType(f"multimodal_vit_components.{Path(name).stem}_{sha[:8]}")
-    module.__file__ = name
+    loader = _Source(source, name)
+    spec = importlib.util.spec_from_loader(
+        f"multimodal_vit_components.{Path(name).stem}_{sha[:8]}", loader, origin=name
+    )
+    module = importlib.util.module_from_spec(spec)
     sys.modules[module.__name__] = module  # dataclasses look themselves up there
     try:
         with components.from_origin(known):
-            exec(compile(source, name, "exec"), module.__dict__)  # noqa: S102 (its purpose)
+            loader.exec_module(module)
     except BaseException as error:
         components.forget(known)
         del sys.modules[module.__name__]

@@ -186,8 +186,11 @@ def component(
         declared = options if options is not None else vars(getattr(target, "Options", object))
         own = {key: value for key, value in declared.items() if isinstance(value, Option)}
         module = getattr(target, "__module__", None) or ""
-        ours = module.startswith("multimodal_vit.") and not _state["origin"]
-        origin = _state["origin"] or (BUILT_IN if ours else f"the module {module}")
+        named = inspect.isclass(target) or inspect.isroutine(target)  # an object has its class's
+        if named and module.startswith("multimodal_vit."):  # imported while another's is read
+            origin = BUILT_IN
+        else:
+            origin = _state["origin"] or f"the module {module}"
         known = _found.get((slot, name))
         taken = known is not None and known.origin != origin
         if taken or (origin != BUILT_IN and name in SLOTS[slot].built_in()):

@@ -47,7 +47,8 @@ def _in_one_line(text: str, function: str) -> str:
 
     argument = find(r"whilst typechecking parameter '(\w+)'")
     came = find(r"Actual value: (.*)")
-    expected = find(r"Expected type: (.*)")
+    expected = find(r"Expected type: (.*)").rstrip(".").replace("jaxlib._jax.", "")
+    expected = re.sub(r"<class '(.*)'>", r"\1", expected)
     sizes = find(r"The current values for each jaxtyping axis annotation are as follows\.\n(.*)")
     what = f"the argument {argument!r} of {function}" if argument else f"what {function} returns"
     tail = f" (so far {', '.join(sizes.split())})" if "=" in sizes else ""

@@ -392,7 +392,7 @@ def test_a_checked_function_names_argument_and_shape():
         return x + y
 
     add(jnp.ones((2, 3)), jnp.ones((2, 3)))
-    with pytest.raises(ShapeError, match=r"the argument 'y' of .*add is .*2,4.*expected Float"):
+    with pytest.raises(ShapeError, match=r"'y' of .*add is f32.2,4.*expected Float.Array, 'B D'"):
         add(jnp.ones((2, 3)), jnp.ones((2, 4)))
 
 
