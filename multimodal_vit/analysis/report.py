@@ -218,13 +218,19 @@ def _seeds(number: int) -> str:
 
 
 def _differing(config: ConfigDict) -> dict[str, dict[str, Any]]:
-    """The fields in which the conditions differ: values by field and condition."""
+    """The fields in which the conditions differ: values by field and condition.
+
+    An option that a condition's components do not have is "–" there.
+    """
     fields = {name: configuration.fields(c) for name, c in config.conditions.items()}
-    names = next(iter(fields.values())).keys()
+    values = {
+        field: {name: mine.get(field, "–") for name, mine in fields.items()}
+        for field in dict.fromkeys(field for mine in fields.values() for field in mine)
+    }
     return {
-        field: {name: mine[field] for name, mine in fields.items()}
-        for field in names
-        if field != "name" and len({repr(mine[field]) for mine in fields.values()}) > 1
+        field: of
+        for field, of in values.items()
+        if field != "name" and len({repr(value) for value in of.values()}) > 1
     }
 
 
