@@ -357,15 +357,15 @@ def test_mistakes_in_a_study_are_named(change, message):
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("config.json", "{}", "decay holds a single run"),
-        ("search.json", "{}", "decay holds a search"),
-        ("study.json", '{"name": "other"}', "decay holds the study 'other', this one is 'decay'"),
+        ("config.json", {}, "decay holds a single run"),
+        ("search.json", {}, "decay holds a search"),
+        ("study.json", {"name": "other"}, "decay holds the study 'other', this one is 'decay'"),
     ],
 )
 def test_a_study_refuses_a_folder_of_something_else(file, content, message, tmp_path):
     (tmp_path / "decay.py").write_text(STUDY)
     (tmp_path / "decay").mkdir()
-    (tmp_path / "decay" / file).write_text(content)
+    write_json(tmp_path / "decay" / file, content)
     done = run_command(*RUN, cwd=tmp_path)
     assert done.returncode == 2
     assert message in done.stderr
