@@ -166,10 +166,10 @@ def test_a_flip_mirrors_half_of_the_images_in_training_alone():
         modalities=("image_features",),
         **{"modality_options.image_features.flip_rate": 1.0},
     )
-    plain = load("audio_image_a", modalities=("image_features",))
+    straight = load("audio_image_a", modalities=("image_features",))
     inputs = random_inputs()
     mirrored = inputs | {"image": inputs["image"][:, :, ::-1]}
-    models = [build_model(c.model, TASK) for c in (config, plain)]
+    models = [build_model(c.model, TASK) for c in (config, straight)]
     variables = plain(models[0].init(jax.random.key(0), example_inputs(TASK)))
     rngs = {"dropout": jax.random.key(1)}
     flipped, _ = models[0].apply(variables, inputs, train=True, rngs=rngs)
