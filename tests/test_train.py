@@ -334,12 +334,12 @@ def test_a_reopened_metrics_file_has_no_gap_and_no_duplicate(tmp_path):
 def test_metrics_are_tensorboard_events_too(tmp_path):
     from tensorboardX.proto.event_pb2 import Event
 
-    from multimodal_vit.data.prepared import _tfrecords
+    from multimodal_vit.data.records import records
 
     with MetricWriter(tmp_path, 0) as writer:
         writer.write("train", 10, 20, {"loss": 0.25, "nested": {"a": 1}})
     (path,) = (tmp_path / "tensorboard").iterdir()
-    events = [Event.FromString(record) for record in _tfrecords(path)]
+    events = [Event.FromString(record) for record in records(path, "tfrecord")]
     found = {(e.step, v.tag): v.simple_value for e in events for v in e.summary.value}
     assert found == {(10, "train/loss"): 0.25}
 
