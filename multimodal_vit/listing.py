@@ -13,13 +13,12 @@ from multimodal_vit.components import SLOTS, Component, Slot
 from multimodal_vit.errors import UserError, hint
 
 
-def run_list(console: Console, slot: str | None, config: object = None) -> int:
+def run_list(console: Console, slot: str | None) -> int:
     """Prints what a slot, or every slot, can be filled with.
 
     Args:
       console: where to.
-      slot: its field; None: all.
-      config: one whose own components are listed too; reading it has made them known.
+      slot: its field; None: all. Components of files that were read are listed too.
 
     Returns:
       The exit code, 0.
@@ -27,7 +26,6 @@ def run_list(console: Console, slot: str | None, config: object = None) -> int:
     Raises:
       UserError: no such slot.
     """
-    del config
     if slot is not None and slot not in SLOTS:
         raise UserError(f"--slot={slot}: there are {', '.join(SLOTS)}{hint(slot, SLOTS)}")
     for each in [SLOTS[slot]] if slot else SLOTS.values():

@@ -162,7 +162,7 @@ def _run(argv: list[str]) -> int:
     if values.mode == "list":
         from multimodal_vit.listing import run_list  # late: it imports JAX
 
-        return run_list(Console(highlight=False), values.slot, config)
+        return run_list(Console(highlight=False), values.slot)
     if values.slot is not None:
         raise UserError("--slot is for --mode=list")
     if config is None and (values.mode != "evaluate" or values.workdir is None):

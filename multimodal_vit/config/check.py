@@ -40,7 +40,8 @@ def check_with_data(config: ConfigDict, task: sampler.Task, num_devices: int) ->
       task: the task on the data.
       num_devices: that share each batch.
     """
-    found = [line for part in chosen(config) for line in own_problems(part, settled(config), task)]
+    complete = settled(config)
+    found = [line for part in chosen(complete) for line in own_problems(part, complete, task)]
     if config.model.modality_dropout_rate and task.audio_shape is None:
         found.append("model.modality_dropout_rate acts only where data.audio names recordings")
     found += suite_problems(config, task)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 
 from ml_collections import ConfigDict
 
@@ -51,7 +50,7 @@ def field_problems(config: ConfigDict) -> Iterator[tuple[str, str]]:
     name = config.data.name
     if not name:
         yield "data.name", "data.name is empty; name the folder of the data set, such as mnist"
-    elif Path(name).is_absolute() or ".." in Path(name).parts:
+    elif bounds.leaves_folder(name):
         yield (
             "data.name",
             f"data.name={name!r} leaves the data folder; name a folder in it, such as mnist",
