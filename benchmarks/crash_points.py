@@ -37,9 +37,11 @@ from ml_collections import ConfigDict
 from multimodal_vit import run as run_module
 from multimodal_vit.config import changed, small
 from multimodal_vit.files import DAMAGED, UNFINISHED
-from multimodal_vit.run import finished, mend, run, versions
+from multimodal_vit.mending import mend
+from multimodal_vit.run import finished, run
 from multimodal_vit.train import loop
 from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.versions import versions
 from multimodal_vit.workdir import Workdir
 
 LEAST_POINTS = 400
