@@ -129,7 +129,7 @@ def _finish(
             workdir.save_evidence(probed.evidence)
         results |= probed.results
         results["verdict"] = verdict(results)
-    elif ORDER in suites_for(experiment.task) and f"suites.{ORDER}" not in results["validation"]:
+    elif _asks_order(experiment) and f"suites.{ORDER}" not in results["validation"]:
         results["validation"] |= _order_on_validation(experiment, workdir)
     if distributed.is_main():
         workdir.save_results(results)
@@ -139,11 +139,16 @@ def _finish(
 ORDER = "order_foil"  # the suite that says whether a model reads in order
 
 
+def _asks_order(experiment: Experiment) -> bool:
+    return experiment.objective.answers and ORDER in suites_for(experiment.task)
+
+
 def _order_on_validation(experiment: Experiment, workdir: Workdir) -> dict[str, float]:
     """What `evaluation.suites_in_training` would have logged of the best checkpoint."""
     suite = choose_suites((ORDER,), experiment.task)
     _, variables = best_parameters(experiment, workdir)
-    answers = Predictor(experiment, suite)(variables, "validation", ORDER)
+    predict = Predictor(experiment, suite)
+    answers = predict(predict.fitted(variables), "validation", ORDER)
     curve = evaluate.suite_curve(suite[ORDER], answers)
     return {f"suites.{ORDER}{ending}": value for ending, value in curve.items()}
 
@@ -198,7 +203,7 @@ def finished(experiment: Experiment, workdir: Workdir) -> dict[str, Any] | None:
     chosen = choose_suites(names, experiment.task)
     missing = {name: suite for name, suite in chosen.items() if name not in known}
     checked = results.get("checks", {})
-    unchecked = names == ALL and not experiment.task.classifies
+    unchecked = names == ALL and not experiment.task.classifies and experiment.objective.answers
     unchecked &= not checked or any(map(_is_old, checked.values()))
     if (missing or unchecked) and "test" in results:
         _, variables = best_parameters(experiment, workdir)
@@ -219,7 +224,9 @@ def keep_probes(workdir: Workdir, probed: Probed) -> dict[str, Any]:
         workdir.save_evidence(probed.evidence)
         results = workdir.results() or {}
         for name, values in probed.results.items():
-            if name != "test":
+            if name == "threshold":
+                results[name] = values
+            elif name != "test":
                 results[name] = results.get(name, {}) | values
             elif _is_old(results.get("test", {})):
                 results["test"] = values

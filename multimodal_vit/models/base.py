@@ -73,7 +73,8 @@ class Fusion(Part):
     """Tokens of all modalities to one summary.
 
     `__call__(tokens, *, train, return_attention) -> summary [B, D], intermediates`; one that
-    `takes_kept` is also given `kept`, see `MultimodalViT.fuse`. Intermediates are a dict: "tokens",
+    `takes_kept` is also given `kept`, and one that `takes_causal` `causal`, see
+    `MultimodalViT.fuse`. Intermediates are a dict: "tokens",
     its outputs for each modality [B, T_m, D]; "spans", where each modality stands among the tokens
     that "attention_weights" [B, heads, T, T], one for each layer and on request, are about; token 0
     is the summary. "losses" [B] by name, weighted, are added to the objective in training.
@@ -87,5 +88,7 @@ class Fusion(Part):
     """Whether its summary is the logits, and no head follows."""
     takes_kept: ClassVar[bool] = False
     """Whether it can be told which tokens enter."""
+    takes_causal: ClassVar[bool] = False
+    """Whether it can read a modality from left to right."""
     num_extra_tokens: ClassVar[int] = 0
     """Tokens of its own in the sequence, such as a class token; for the report."""

@@ -65,11 +65,16 @@ class SelfAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, return_weights: bool = False
+        self, x: jax.Array, return_weights: bool = False, mask: jax.Array | None = None
     ) -> tuple[jax.Array, jax.Array | None]:
         """Maps [B, T, D] to [B, T, D] and, on request, attention weights [B, heads, T, T].
 
         Row t of a head's weights says how much token t takes from each token; it sums to 1.
+
+        Args:
+          x: the tokens.
+          return_weights: whether the weights are wanted.
+          mask: bool [T, T], the tokens that each token sees, itself among them; None: all.
 
         Raises:
           ValueError: the heads do not divide D.
@@ -88,11 +93,16 @@ class SelfAttention(nn.Module):
         weights = None
         if implementation != "products" and not return_weights:
             query, key, value = jnp.moveaxis(qkv, 2, 0)  # each (B, T, heads, d)
-            y = jax.nn.dot_product_attention(query, key, value, implementation=implementation)
+            y = jax.nn.dot_product_attention(
+                query, key, value, mask=mask, implementation=implementation
+            )
         else:
             query, key, value = qkv.transpose(2, 0, 3, 1, 4)  # each (B, heads, T, d)
             scores = query @ key.swapaxes(-1, -2) / jnp.sqrt(head_dim).astype(self.dtype)
-            weights = jax.nn.softmax(scores.astype(jnp.float32)).astype(self.dtype)
+            scores = scores.astype(jnp.float32)
+            if mask is not None:
+                scores = jnp.where(mask, scores, -1e30)  # not -inf, whose gradient is NaN
+            weights = jax.nn.softmax(scores).astype(self.dtype)
             y = (weights @ value).transpose(0, 2, 1, 3)  # (B, T, heads, d)
         out = nn.Dense(D, dtype=self.dtype, name="out", kernel_init=declare(KERNEL, cut=-2))
         y = out(y.reshape(B, T, D))
@@ -110,13 +120,17 @@ class EncoderBlock(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, train: bool = False, return_weights: bool = False
+        self,
+        x: jax.Array,
+        train: bool = False,
+        return_weights: bool = False,
+        mask: jax.Array | None = None,
     ) -> tuple[jax.Array, jax.Array | None]:
-        """Maps [B, T, D] to [B, T, D] and, on request, attention weights [B, heads, T, T]."""
+        """Maps [B, T, D] to [B, T, D] and, on request, attention weights; see `SelfAttention`."""
         dropout = Dropout(self.dropout_rate, deterministic=not train)
         y = nn.LayerNorm(dtype=self.dtype, name="attention_norm")(x)
         attention = SelfAttention(self.num_heads, self.dtype, self.attention, name="attention")
-        y, weights = attention(y, return_weights)
+        y, weights = attention(y, return_weights, mask)
         x = x + dropout(y)
         y = nn.LayerNorm(dtype=self.dtype, name="mlp_norm")(x)
         y = nn.gelu(
@@ -174,19 +188,31 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: jax.Array, *, train: bool = False, return_weights: bool = False
+        self,
+        x: jax.Array,
+        *,
+        train: bool = False,
+        return_weights: bool = False,
+        mask: jax.Array | None = None,
     ) -> tuple[jax.Array, dict[str, Any]]:
         """Maps [B, T, D] to [B, T, D] and intermediates.
 
+        Args:
+          x: the tokens.
+          train: whether dropout acts.
+          return_weights: whether the attention weights are wanted.
+          mask: bool [T, T], the tokens that each token sees; None: all.
+
         Returns:
-          The normalised output, and a dict with "attention_weights" on request: for each layer
-          [B, heads, T, T].
+          The normalised output, and a dict: "blocks", each block's output [B, T, D]; on request
+          "attention_weights", for each layer [B, heads, T, T].
         """
-        intermediates = {}
+        intermediates: dict[str, Any] = {"blocks": []}
         block = nn.remat(EncoderBlock, static_argnums=(2, 3)) if self.remat else EncoderBlock
         sizes = self.num_heads, self.mlp_dim, self.dropout_rate, self.dtype, self.attention
         for i in range(self.num_layers):
-            x, weights = block(*sizes, name=f"block_{i}")(x, train, return_weights)
+            x, weights = block(*sizes, name=f"block_{i}")(x, train, return_weights, mask)
+            intermediates["blocks"].append(x)
             if return_weights:
                 intermediates.setdefault("attention_weights", []).append(weights)
         return nn.LayerNorm(dtype=self.dtype, name="norm")(x), intermediates

@@ -10,4 +10,10 @@ COMPONENTS = {
     "binary_cross_entropy": f"{_HERE}.supervised",
     "quadrant_cross_entropy": f"{_HERE}.supervised",
     "class_cross_entropy": f"{_HERE}.supervised",
+    "masked_labels": f"{_HERE}.labels",
+    "caption": f"{_HERE}.labels",
+    "bag": f"{_HERE}.labels",
+    "clip": f"{_HERE}.image_text",
+    "siglip": f"{_HERE}.image_text",
+    "matching": f"{_HERE}.matching",
 }

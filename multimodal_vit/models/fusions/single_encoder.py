@@ -31,6 +31,7 @@ class SingleEncoder(Fusion):
     encoder: Encoder
     modality_embeddings: bool = False
     takes_kept: ClassVar[bool] = True
+    takes_causal: ClassVar[bool] = True
     num_extra_tokens: ClassVar[int] = 1
     uses: ClassVar[tuple[str, ...]] = TRUNK
 
@@ -60,6 +61,7 @@ class SingleEncoder(Fusion):
         tokens: dict[str, jax.Array],
         *,
         kept: Mapping[str, jax.Array] | None = None,
+        causal: str | None = None,
         train: bool = False,
         return_attention: bool = False,
     ) -> tuple[jax.Array, dict[str, Any]]:
@@ -68,12 +70,14 @@ class SingleEncoder(Fusion):
         Args:
           tokens: of each modality.
           kept: which of them enter; see `MultimodalViT.fuse`.
+          causal: the modality that is read from left to right; see there.
           train: whether dropout acts.
           return_attention: whether the weights are wanted.
 
         Returns:
           The summary, and a dict: "spans", where in the sequence each modality stands; "tokens",
-          the encoder's output for each modality, [B, T_m, D]; on request "attention_weights".
+          the encoder's output for each modality, [B, T_m, D]; "blocks", each block's output for
+          the whole sequence; on request "attention_weights".
         """
         B, _, D = next(iter(tokens.values())).shape
         dtype = self.encoder.dtype
@@ -93,14 +97,26 @@ class SingleEncoder(Fusion):
         if kept is not None:
             x, sizes = _choose(x, sizes, kept)
         x = Dropout(self.encoder.dropout_rate, deterministic=not train)(x)
-        x, intermediates = self.encoder(x, train=train, return_weights=return_attention)
         spans, start = {}, 1
         for name, size in sizes.items():
             spans[name] = (start, start + size)
             start += size
+        mask = None if causal is None else _prefix_mask(start, *spans[causal])
+        x, intermediates = self.encoder(x, train=train, return_weights=return_attention, mask=mask)
         intermediates["spans"] = spans
         intermediates["tokens"] = {name: x[:, slice(*span)] for name, span in spans.items()}
         return x[:, 0], intermediates
+
+
+def _prefix_mask(length: int, start: int, end: int) -> jax.Array:
+    """What each token sees, bool [T, T]: those from `start` to `end` also the ones before them.
+
+    All other tokens see each other, and none of these: else a later word would reach an earlier one
+    through them.
+    """
+    place = jnp.arange(length)
+    inside = (place >= start) & (place < end)
+    return ~inside[None, :] | (inside[:, None] & (place[None, :] <= place[:, None]))
 
 
 def _choose(
