@@ -16,6 +16,7 @@ from multimodal_vit.files import file_checksum
 from multimodal_vit.models import parameter_count
 from multimodal_vit.probes.answers import Probed, probe
 from multimodal_vit.probes.verdict import verdict
+from multimodal_vit.readouts import read_out
 from multimodal_vit.run_files import METRICS, PREDICTIONS
 from multimodal_vit.suites import ALL, choose_suites, suites_for
 from multimodal_vit.train import memory
@@ -129,6 +130,8 @@ def _finish(
             workdir.save_evidence(probed.evidence)
         results |= probed.results
         results["verdict"] = verdict(results)
+        if asked := tuple(experiment.config.evaluation.readouts):
+            results["readouts"] = read_out(experiment, variables, asked)
     elif _asks_order(experiment) and f"suites.{ORDER}" not in results["validation"]:
         results["validation"] |= _order_on_validation(experiment, workdir)
     if distributed.is_main():
@@ -208,6 +211,14 @@ def finished(experiment: Experiment, workdir: Workdir) -> dict[str, Any] | None:
     if (missing or unchecked) and "test" in results:
         _, variables = best_parameters(experiment, workdir)
         results = keep_probes(workdir, probe(experiment, variables, missing, everything=unchecked))
+    unread = set(experiment.config.evaluation.readouts) - results.get("readouts", {}).keys()
+    if unread and "test" in results:
+        _, variables = best_parameters(experiment, workdir)
+        found = read_out(experiment, variables, sorted(unread))
+        with workdir.locked(wait=True):
+            results = workdir.results() or {}
+            results["readouts"] = results.get("readouts", {}) | found
+            workdir.save_results(results)
     return results
 
 

@@ -25,6 +25,8 @@ CHOICES = {
     "train.schedule": ("constant", "cosine"),
 }
 
+READOUTS = ("linear", "zero_shot", "retrieval")  # the keys of `readouts.READOUTS`
+
 # Shared fields that components may have no use for; see `unused`.
 _IGNORABLE = (
     "model.num_conv_layers", "model.patch_size", "model.num_encoder_layers", "model.num_heads",
@@ -72,6 +74,13 @@ def field_problems(config: ConfigDict) -> Iterator[tuple[str, str]]:
     for line in list(bounds.experiment_problems(fields(config))):
         field = line.partition("=")[0].partition(" ")[0]
         yield found(field, line) if field in fields(default) else (field, line)
+    for name in config.evaluation.readouts:
+        if name not in READOUTS:
+            yield (
+                "evaluation.readouts",
+                f"evaluation.readouts: {name!r} is not one of {', '.join(READOUTS)}"
+                f"{hint(name, READOUTS)}",
+            )
     for field in ("task.false_rate", "task.replacement_rate"):
         if not 0 <= get(config, field) <= 1:
             yield found(field, f"{field}={get(config, field)} is no probability: it must be 0 to 1")

@@ -35,8 +35,8 @@ def text_problems(config: ConfigDict, task: Task | None) -> Iterator[str]:
         )
     if not 0 < config.task.false_rate < 1:
         yield (
-            f"train.objective={name!r} never sees a false text, but its verdict is asked about "
-            f"them: task.false_rate={config.task.false_rate} must be above 0 and below 1, such as 0.5"
+            f"train.objective={name!r} learns from true texts, but its verdict is asked about "
+            f"false ones: task.false_rate={config.task.false_rate} must be above 0 and below 1"
         )
 
 
@@ -113,6 +113,11 @@ class PosteriorObjective(Objective):
     def posterior(self, variables: Variables, inputs: Mapping[str, jax.Array]) -> jax.Array:
         """Log p(w_i = c | image), float32 [B, n, K]."""
         raise NotImplementedError
+
+    def image_posterior(self, variables: Variables, image: jax.Array) -> jax.Array:
+        """The same without any text, of images [B, H, W, C]."""
+        words = jnp.zeros((len(image), self.task.num_positions), jnp.int32)
+        return self.posterior(variables, {"image": image, "words": words})
 
     def verdict(self, variables: Variables, inputs: Mapping[str, jax.Array]) -> jax.Array:
         """The log odds of a true text and those of each class, [B, 1 + K]."""
@@ -203,6 +208,14 @@ class Caption(PosteriorObjective):
     def posterior(self, variables: Variables, inputs: Mapping[str, jax.Array]) -> jax.Array:
         """Log p(w_i = c | the words before it, image)."""
         return jax.nn.log_softmax(self._read(variables, inputs, Keys(), False).logits)
+
+    def image_posterior(self, variables: Variables, image: jax.Array) -> jax.Array:
+        """Each word given the likeliest words before it: n passes."""
+        words = jnp.zeros((len(image), self.task.num_positions), jnp.int32)
+        for i in range(self.task.num_positions):
+            log_p = self.posterior(variables, {"image": image, "words": words})  # (B, n, K)
+            words = words.at[:, i].set(log_p[:, i].argmax(axis=-1))
+        return log_p
 
     def _read(
         self, variables: Variables, inputs: Mapping[str, jax.Array], keys: Keys, train: bool
