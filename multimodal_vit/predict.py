@@ -210,7 +210,9 @@ class Predict:
                 }
                 parts.append(
                     jax.tree.map(
-                        lambda x, count=count: x.reshape(-1, *x.shape[2:])[:count],
+                        lambda x, count=count: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])[
+                            :count
+                        ],
                         distributed.to_host(answers),
                     )
                 )

@@ -9,14 +9,14 @@ from typing import Any
 
 from multimodal_vit.errors import UserError
 from multimodal_vit.readouts.linear import linear_probe
-from multimodal_vit.readouts.retrieval import retrieval
-from multimodal_vit.readouts.zero_shot import zero_shot
+from multimodal_vit.readouts.retrieval import retrieve
+from multimodal_vit.readouts.zero_shot import naming
 from multimodal_vit.train.experiment import Experiment
 
 READOUTS: dict[str, Callable[[Experiment, Any], dict[str, Any]]] = {
     "linear": linear_probe,
-    "zero_shot": zero_shot,
-    "retrieval": retrieval,
+    "zero_shot": naming,
+    "retrieval": retrieve,
 }
 
 
@@ -37,4 +37,4 @@ def read_out(experiment: Experiment, variables: Any, names: Sequence[str]) -> di
     return found
 
 
-__all__ = ["READOUTS", "linear_probe", "read_out", "retrieval", "zero_shot"]
+__all__ = ["READOUTS", "linear_probe", "naming", "read_out", "retrieve"]

@@ -27,7 +27,7 @@ def recall(found: np.ndarray, relevant: np.ndarray) -> dict[str, float]:
     return {f"r@{k}": float((before < k).mean()) for k in RANKS}
 
 
-def retrieval(experiment: Experiment, variables: Any) -> dict[str, Any]:
+def retrieve(experiment: Experiment, variables: Any) -> dict[str, Any]:
     """Recall of 1,000 test pairs in both directions; every equal text is relevant.
 
     Returns:

@@ -46,7 +46,7 @@ def near_texts(labels: np.ndarray, num_classes: int) -> np.ndarray:
     return np.concatenate(parts, axis=1)
 
 
-def zero_shot(experiment: Experiment, variables: Any) -> dict[str, Any]:
+def naming(experiment: Experiment, variables: Any) -> dict[str, Any]:
     """How well a model names test grids by choosing the text that fits best.
 
     Where the objective scores all texts at once, every sequence is a candidate; else the texts
