@@ -208,14 +208,8 @@ class Predict:
                     "words": batches.inputs["words"],
                     **{name: getattr(batches, name) for name in _KEPT},
                 }
-                parts.append(
-                    jax.tree.map(
-                        lambda x, count=count: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])[
-                            :count
-                        ],
-                        distributed.to_host(answers),
-                    )
-                )
+                first = functools.partial(_first_rows, count)
+                parts.append(jax.tree.map(first, distributed.to_host(answers)))
             left = max(0, left - in_pass)
         arrays = jax.tree.map(lambda *x: np.concatenate(x), *parts)
         counts = arrays.pop("weight") > 0  # not the filling of the last batch
@@ -236,3 +230,8 @@ class Predict:
             at = step - start, slice(place, place + 1)
             found.append(jax.tree.map(lambda x, at=at: x[at], batches))
         return found
+
+
+def _first_rows(count: int, x: np.ndarray) -> np.ndarray:
+    """[steps, B, …] → [count, …]."""
+    return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])[:count]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import flax.linen as nn
+import jax
 from ml_collections import ConfigDict
 
 from multimodal_vit.sampler import Task
@@ -62,6 +63,13 @@ class Embedding(Part):
 
 class Stem(Part):
     """What an image passes through before its patches: [B, H, W, C] to [B, H', W', C']."""
+
+    takes_train: ClassVar[bool] = False
+    """Whether it acts otherwise in training, as batch normalisation does, and is told `train`."""
+
+    def of(self, image: jax.Array, train: bool) -> jax.Array:
+        """Its output; it is told whether it trains where it asks for that."""
+        return self(image, train=train) if self.takes_train else self(image)
 
     @staticmethod
     def output_side(side: int, num_layers: int) -> int:
