@@ -1,7 +1,7 @@
 """Does depth hurt where there are no shortcuts? The degradation of He et al. 2015, at this size.
 
 Stems of 4, 8, 16 and 32 convolutions, with shortcuts and without, the rest alike; what counts is
-the training loss. Preset `quick`: 4 and 16 layers, 20,000 pairs, three seeds, on MNIST.
+the training loss. Preset `quick`: 4 and 16 layers, 55,000 pairs, three seeds, on MNIST.
 
     python -m multimodal_vit.main --mode=study --config=configs/study_depth.py:quick
 """

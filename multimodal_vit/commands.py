@@ -38,7 +38,7 @@ from multimodal_vit.showing import (
 )
 from multimodal_vit.suites import ALL, choose_suites
 from multimodal_vit.terminal import show
-from multimodal_vit.train import memory
+from multimodal_vit.train import initial, memory
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import Display, ProgressDisplay
 from multimodal_vit.versions import versions
@@ -73,6 +73,7 @@ def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint:
         return 0
     experiment = Experiment.create(config)
     memory.check(experiment)
+    initial.check(experiment, workdir.path)
     is_main = distributed.is_main()
     with workdir.locked() if is_main else contextlib.nullcontext() as free:
         if not distributed.from_main(lambda: free):

@@ -184,7 +184,7 @@ def _results(
         "parameters": parameter_count(experiment.abstract_state().params),
         "trained_on": progress.trained_on,
         "versions": versions(),
-    }
+    } | ({} if progress.initial is None else {"initial": progress.initial})
 
 
 def finished(experiment: Experiment, workdir: Workdir) -> dict[str, Any] | None:

@@ -33,4 +33,6 @@ def make_task(config: ConfigDict, image_set: data.ImageSet) -> sampler.Task:
         held_out=config.task.held_out,
         audio_shape=image_set.recordings.features.shape[1:] if image_set.recordings else None,
         corruption_options=tuple(config.task.corruption_options.items()),
+        augmentation=tuple(config.task.augmentation),
+        num_labelled=config.train.num_labelled,
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
-from multimodal_vit import bounds, components, sampler, suites
+from multimodal_vit import bounds, components, sampler, suites, views
 from multimodal_vit.components import Component
 from multimodal_vit.config.fields import (
     fields,
@@ -74,6 +74,11 @@ def field_problems(config: ConfigDict) -> Iterator[tuple[str, str]]:
     for line in list(bounds.experiment_problems(fields(config))):
         field = line.partition("=")[0].partition(" ")[0]
         yield found(field, line) if field in fields(default) else (field, line)
+    for name in config.task.augmentation:
+        if name not in views.AUGMENTATIONS:
+            allowed = list(views.AUGMENTATIONS)
+            line = f"task.augmentation: {name!r} is not one of {', '.join(allowed)}"
+            yield found("task.augmentation", line + hint(name, allowed))
     for name in config.evaluation.readouts:
         if name not in READOUTS:
             yield (
