@@ -16,4 +16,9 @@ COMPONENTS = {
     "clip": f"{_HERE}.image_text",
     "siglip": f"{_HERE}.image_text",
     "matching": f"{_HERE}.matching",
+    "mae": f"{_HERE}.masked_image",
+    "simclr": f"{_HERE}.views_contrast",
+    "swav": f"{_HERE}.views_contrast",
+    "byol": f"{_HERE}.teacher",
+    "data2vec": f"{_HERE}.teacher",
 }
