@@ -8,11 +8,16 @@ import pytest
 
 from multimodal_vit.objectives.losses import (
     contrast,
+    cosine_loss,
     info_nce,
     masked_mean,
     normalised,
+    nt_xent,
     same_text,
     sigmoid_contrast,
+    sinkhorn,
+    smooth_l1,
+    swapped_codes,
 )
 
 RNG = np.random.default_rng(0)
@@ -95,3 +100,58 @@ def test_a_mean_over_nothing_is_zero_and_vectors_of_length_zero_stay_finite():
         [2.0, 0.0],
     )
     assert np.isfinite(jax.grad(lambda x: normalised(x).sum())(jnp.zeros((1, 3)))).all()
+
+
+# ---- pre-training ----
+
+
+def test_nt_xent_is_optax_s_and_starts_at_the_logarithm():
+    z = jnp.asarray(unit((8, D)))
+    labels, every = jnp.arange(8) % 4, np.ones(8, bool)
+
+    @jax.jit
+    def both(z):
+        own = jax.value_and_grad(lambda z: nt_xent(z, every, 0.3).mean())(z)
+        return own, jax.value_and_grad(lambda z: optax.losses.ntxent(z, labels, 0.3))(z)
+
+    own, theirs = both(z)
+    np.testing.assert_allclose(own[0], theirs[0], rtol=1e-5)
+    np.testing.assert_allclose(own[1], theirs[1], atol=1e-5)
+    np.testing.assert_allclose(nt_xent(jnp.ones((8, D)), every, 0.3), np.log(7), rtol=1e-6)
+
+
+def test_codes_fill_the_prototypes_evenly_and_sum_to_one():
+    scores, real = RNG.uniform(-1, 1, (200, 8)), np.arange(200) < 180
+    codes = np.asarray(sinkhorn(scores, real, 0.05))
+    np.testing.assert_allclose(codes[:180].sum(axis=1), 1, rtol=1e-5)
+    assert not codes[180:].any()
+    assert np.abs(codes.sum(axis=0) / 180 - 1 / 8).max() < 0.03
+    # By the original's steps, in probabilities.
+    q = np.exp(scores[:180] / 0.05).T
+    q /= q.sum()
+    for _ in range(3):
+        q /= q.sum(axis=1, keepdims=True) * 8
+        q /= q.sum(axis=0, keepdims=True) * 180
+    np.testing.assert_allclose(codes[:180], (q * 180).T, rtol=1e-3, atol=1e-6)
+
+
+def test_swapped_codes_by_hand():
+    first, second = RNG.normal(size=(2, 3, 4))
+    codes = [np.eye(4)[[0, 1, 2]], np.eye(4)[[3, 3, 0]]]
+    log_p = [s / 0.5 - np.log(np.exp(s / 0.5).sum(axis=1, keepdims=True)) for s in (first, second)]
+    expected = -(log_p[0][[0, 1, 2], [3, 3, 0]] + log_p[1][[0, 1, 2], [0, 1, 2]]) / 2
+    np.testing.assert_allclose(swapped_codes((first, second), codes, 0.5), expected, rtol=1e-5)
+
+
+def test_cosine_loss_is_the_distance_of_unit_vectors_and_moves_no_target():
+    p, t = unit(), unit()
+    np.testing.assert_allclose(cosine_loss(3 * p, 2 * t), ((p - t) ** 2).sum(axis=-1), rtol=1e-4)
+    gradient = jax.grad(lambda p, t: cosine_loss(p, t).sum(), (0, 1))(p, t)
+    assert gradient[0].any() and not gradient[1].any()
+
+
+def test_smooth_l1_has_no_step():
+    x = jnp.array([-3.0, -0.5, 0.0, 0.5, 2.0, 2.0001])
+    expected = np.where(abs(x) < 2, x**2 / 4, abs(x) - 1)
+    np.testing.assert_allclose(smooth_l1(x, 2.0), expected, rtol=1e-4)
+    np.testing.assert_array_equal(smooth_l1(x, 0.0), x**2)

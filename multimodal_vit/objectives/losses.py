@@ -113,10 +113,10 @@ def sinkhorn(scores: jax.Array, real: jax.Array, epsilon: float, rounds: int = 3
       float32 [N, M], each real row of sum 1; no gradient passes.
     """
     scores = jax.lax.stop_gradient(scores.astype(jnp.float32)) / epsilon
-    log_q = jnp.where(real[:, None], scores, FAR)
+    log_q = scores
     for _ in range(rounds):
-        log_q = log_q - jax.nn.logsumexp(log_q, axis=0, keepdims=True)  # prototypes alike
         log_q = jnp.where(real[:, None], log_q, FAR)
+        log_q = log_q - jax.nn.logsumexp(log_q, axis=0, keepdims=True)  # prototypes alike
         log_q = log_q - jax.nn.logsumexp(log_q, axis=1, keepdims=True)  # rows alike
     return jnp.where(real[:, None], jnp.exp(log_q), 0.0)
 

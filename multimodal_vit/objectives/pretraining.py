@@ -62,6 +62,16 @@ class ImageObjective(Objective):
                 "model.modalities must name 'patches'"
             )
 
+    def init(self, key: jax.Array, variables: Variables, inputs: Any) -> dict[str, Any]:
+        """As `Objective.init`.
+
+        Raises:
+          UserError: cells are to be read alone, and tokens straddle them.
+        """
+        if getattr(self.options, "level", "") == "cells":
+            self.cell_tokens()
+        return super().init(key, variables, inputs)
+
     @property
     def token_grid(self) -> tuple[int, int]:
         """Rows and columns of the image tokens."""
