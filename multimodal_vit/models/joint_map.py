@@ -62,14 +62,16 @@ def joint_map(blocks: Sequence[Block], sizes: Mapping[str, int]) -> jax.Array:
 
 
 def readout_map(names: Sequence[str], sizes: Mapping[str, int], like: jax.Array) -> jax.Array:
-    """The joint map of a summary that is made of some class tokens in equal parts.
+    """The joint map of a summary that is made of some tokens in equal parts.
 
     Args:
-      names: the class tokens.
+      names: of them, such as the class tokens.
       sizes: of `joint_sizes`.
       like: another joint map, for shape and dtype.
     """
-    weights = jnp.full((*like.shape[:2], 1, len(names)), 1 / len(names), like.dtype)
+    shares = [np.full(sizes[name], 1 / sizes[name] / len(names)) for name in names]
+    weights = jnp.asarray(np.concatenate(shares), like.dtype)
+    weights = jnp.broadcast_to(weights, (*like.shape[:2], 1, weights.size))
     return joint_map([(["summary"], names, weights)], sizes)
 
 

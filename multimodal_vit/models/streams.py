@@ -13,6 +13,7 @@ from flax.typing import Dtype
 from ml_collections import ConfigDict
 
 from multimodal_vit.components import Option, option
+from multimodal_vit.models.attention import SelfAttention
 from multimodal_vit.models.dropout import Dropout
 from multimodal_vit.models.encoder import CrossBlock, Encoder, EncoderBlock
 
@@ -91,6 +92,10 @@ class Trunk:
         """A block of self-attention; called with tokens, `train` and `return_weights`."""
         block = nn.remat(EncoderBlock, static_argnums=(2, 3)) if self.remat else EncoderBlock
         return block(*self._sizes(), name=name)
+
+    def self_attention(self, name: str) -> SelfAttention:
+        """Self-attention without norm and MLP."""
+        return SelfAttention(self.num_heads, self.dtype, self.attention, name=name)
 
     def cross(self, name: str, **more: Any) -> CrossBlock:
         """A block of attention to other tokens; see `CrossBlock`."""

@@ -6,12 +6,14 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from multimodal_vit.components import component, option
 from multimodal_vit.models.base import Fusion
 from multimodal_vit.models.dropout import Dropout
 from multimodal_vit.models.encoder import TRUNK, Encoder, encoder_problems
+from multimodal_vit.models.joint_map import joint_map
 from multimodal_vit.models.streams import registers
 from multimodal_vit.sampler import Task
 
@@ -58,6 +60,16 @@ class SingleEncoder(Fusion):
         """The encoder's size."""
         return self.encoder.describe()
 
+    def mask(self, length: int, where: dict[str, tuple[int, int]]) -> np.ndarray | None:
+        """What each of the tokens sees, bool [T, T]; None: all.
+
+        Args:
+          length: T.
+          where: first, and one after the last, of each modality's tokens.
+        """
+        del length, where
+        return None
+
     @nn.compact
     def __call__(
         self,
@@ -99,11 +111,19 @@ class SingleEncoder(Fusion):
         if kept is not None:
             x, sizes = _choose(x, sizes, kept)  # the registers stay behind the others
         x = Dropout(self.encoder.dropout_rate, deterministic=not train)(x)
-        x, intermediates = self.encoder(x, train=train, return_weights=return_attention)
         spans, start = {}, 1
         for name, size in sizes.items():
             spans[name] = (start, start + size)
             start += size
+        mask = self.mask(x.shape[1], spans)
+        x, intermediates = self.encoder(x, train=train, return_weights=return_attention, mask=mask)
+        if return_attention and self.encoder.num_slots:
+            names = {"summary": 1} | sizes | {"others": x.shape[1] - start}
+            joint = names | {"slots": self.encoder.num_slots}
+            intermediates["attention_weights"] = [
+                joint_map([(list(names), list(joint), weights)], joint)
+                for weights in intermediates["attention_weights"]
+            ]
         intermediates["spans"] = spans
         intermediates["tokens"] = {name: x[:, slice(*span)] for name, span in spans.items()}
         return x[:, 0], intermediates
