@@ -178,14 +178,19 @@ def _run(argv: list[str]) -> int:
     # Pictures are files: whatever a notebook says in MPLBACKEND, which may not be installed here.
     if "matplotlib" not in sys.modules:
         os.environ["MPLBACKEND"] = "agg"
-    from multimodal_vit import commands, distributed  # late: a mistake in the flags is told at once
+    from multimodal_vit import (  # late: a mistake in the flags is told at once
+        commands,
+        distributed,
+        jax_settings,
+        study_command,
+    )
     from multimodal_vit.versions import fix_threads
     from multimodal_vit.workdir import Workdir
 
     if values.deterministic:
         fix_threads()
-    commands.compute_as_documented()
-    commands.keep_compiled_programs()
+    jax_settings.compute_as_documented()
+    jax_settings.keep_compiled_programs()
     kind = config.get("kind", "experiment") if config is not None else "experiment"
     if kind != (values.mode if values.mode in ("study", "search") else "experiment"):
         mode, article = ("train", "an") if kind == "experiment" else (kind, "a")
@@ -205,7 +210,7 @@ def _run(argv: list[str]) -> int:
     folder = values.workdir or f"runs/{config.get('name', '')}"
     command = shlex.join(["python", "-m", "multimodal_vit.main", *argv[1:]])
     if values.mode == "study":
-        return commands.run_study(config, Path(folder), console, command)
+        return study_command.run_study(config, Path(folder), console, command)
     if values.mode == "search":
         from multimodal_vit.search_command import run_search  # late: only a search needs Optuna
 
