@@ -161,7 +161,7 @@ def _run(argv: list[str]) -> int:
     if values.mode in ("predict", "export"):
         from multimodal_vit.use_command import run_use  # late: nothing else needs it
 
-        return run_use(Path(folder), values, console)
+        return run_use(Path(folder), values, console, config)
     workdir = Workdir(folder)
     if values.mode == "evaluate":
         return commands.run_evaluate(

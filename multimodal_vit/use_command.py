@@ -5,30 +5,63 @@ from pathlib import Path
 from typing import Any
 
 from absl import flags
+from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
 from multimodal_vit.analysis import figures
 from multimodal_vit.errors import UserError
+from multimodal_vit.export.card import CARD
+from multimodal_vit.export.writing import FORMATS, export
 from multimodal_vit.terminal import show
 from multimodal_vit.use import Model, Prediction, load
 from multimodal_vit.use.drawing import prediction_figure
+from multimodal_vit.use.exported import is_exported
+from multimodal_vit.workdir import Workdir
 
 PICTURE = "prediction.png"
 
 
-def run_use(folder: Path, values: flags.FlagValues, console: Console) -> int:
+def run_use(
+    folder: Path, values: flags.FlagValues, console: Console, given: ConfigDict | None = None
+) -> int:
     """Predicts or exports, as the flags say; returns the exit code, 0.
 
     Args:
       folder: of a run, or an exported one.
       values: the flags.
       console: for what is found and written.
+      given: a configuration of which only the data directory is taken.
 
     Raises:
       UserError: the folder, or what is given to the model, cannot be used.
     """
+    if values.mode == "export":
+        return _export(folder, values, console, given.data.directory if given else "")
     return _predict(folder, values, console)
+
+
+def _export(folder: Path, values: flags.FlagValues, console: Console, directory: str) -> int:
+    """Writes the model of a run in the formats that are asked for."""
+    if not values.formats:
+        raise UserError(
+            f"--mode=export writes what is asked for; give --formats={','.join(FORMATS)}, or some "
+            "of these"
+        )
+    if is_exported(folder):
+        raise UserError(f"--workdir={folder} is an exported model; name the run that it is of")
+    model = load(folder, values.trust_components)
+    out = Path(values.out) if values.out else folder / "export"
+    written = export(model, Workdir(folder).results(), out, values.formats, directory)
+    table = Table(title=f"{model.origin}, in {out}", title_justify="left")
+    for name in ("format", "open", "size", "largest difference to the model", "pairs compared"):
+        table.add_column(name, justify="left" if name in ("format", "open") else "right")
+    for one in written:
+        size = f"{one.num_bytes / 1e6:,.2f} MB"
+        table.add_row(one.name, str(one.path), size, f"{one.difference:.2g}", str(one.num_pairs))
+    show(console, table)
+    console.print(f"What the model does, and does not do: {out / CARD}", soft_wrap=True)
+    return 0
 
 
 def _predict(folder: Path, values: flags.FlagValues, console: Console) -> int:
@@ -70,7 +103,7 @@ def _maps(model: Model, images: Any, texts: Any, fit: str) -> Any:
 
 
 def _table(model: Model, found: Prediction) -> Table:
-    table = Table(title=f"{model.config.name}: {model.origin}", title_justify="left")
+    table = Table(title=model.origin, title_justify="left")
     table.add_column("asked")
     table.add_column("probability", justify="right")
     table.add_column("answer")

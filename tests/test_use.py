@@ -10,49 +10,10 @@ from PIL import Image
 import multimodal_vit
 from multimodal_vit import about_data, main
 from multimodal_vit.errors import DamagedError, UserError
-from multimodal_vit.run import best_parameters, run
-from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.run import best_parameters
 from multimodal_vit.use import loading
 from multimodal_vit.use.words import labels_of
 from multimodal_vit.workdir import Workdir
-
-
-@pytest.fixture(scope="module")
-def trained(tiny, tmp_path_factory):
-    """An experiment and the folder of its run, a few steps on 88 digits."""
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    workdir = Workdir(folder)
-    workdir.make_folder()
-    run(tiny, workdir)
-    return tiny, folder
-
-
-@pytest.fixture(scope="module")
-def tiny(tiny_splits):
-    import jax
-
-    from multimodal_vit.config import changed, small
-
-    config = changed(
-        small(),
-        {
-            "name": "tiny",
-            "data.source": "digits",
-            "data.name": "digits",
-            "model.patch_size": 7,
-            "model.embedding_dim": 16,
-            "model.num_encoder_layers": 1,
-            "model.mlp_dim": 32,
-            "model.num_heads": 2,
-            "train.num_samples": 88,
-            "train.batch_size": 32,
-            "train.patience": 0,
-            "train.warmup_steps": 1,
-            "evaluation.batch_size": 32,
-            "evaluation.suites": (),
-        },
-    )
-    return Experiment.create(config, tiny_splits, jax.devices()[:1])
 
 
 @pytest.fixture(scope="module")

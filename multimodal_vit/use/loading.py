@@ -18,24 +18,30 @@ from multimodal_vit.objectives import Objective
 from multimodal_vit.parameters import plain
 from multimodal_vit.train.restore import best_variables
 from multimodal_vit.train.step import init_variables
+from multimodal_vit.use import exported
 from multimodal_vit.use.model import Model
 from multimodal_vit.workdir import Workdir
 
 
 def load(folder: str | Path, trust_components: bool = False) -> Model:
-    """The model of a run, with the parameters of its best checkpoint.
+    """The model of a run, with the parameters of its best checkpoint; or an exported model.
 
     Neither the data nor the network is needed. A run that began before runs described their data
     needs them at hand.
 
     Args:
-      folder: of a run, finished or not.
+      folder: of a run, finished or not, or one that `--mode=export` has written.
       trust_components: whether files of components that the folder keeps may be executed.
 
     Raises:
       UserError: no such folder, no checkpoint yet, or damaged files.
     """
     folder = Path(folder)
+    if exported.is_exported(folder):
+        config, about, origin = exported.load_description(folder, trust_components)
+        objective = build(config, about)
+        variables = exported.load_weights(folder / exported.WEIGHTS, shapes_of(objective))
+        return Model(config, about, objective, variables, origin)
     workdir = Workdir(folder)
     config = workdir.saved_config(trust_components)
     about = about_data.read(folder) or _of_data_at_hand(config, folder)
@@ -47,7 +53,9 @@ def load(folder: str | Path, trust_components: bool = False) -> Model:
             f"than the run was trained on ({fingerprint}); put its own back, or start the training "
             "there again, which writes it anew"
         )
-    return Model(config, about, objective, variables, f"{folder}, step {step}")
+    return Model(
+        config, about, objective, variables, f"{config.name}, seed {config.seed}, step {step}"
+    )
 
 
 def build(config: ConfigDict, about: AboutData) -> Objective:

@@ -276,7 +276,7 @@ class Model:
 
     def _attention(self, inputs: Mapping[str, np.ndarray]) -> Attention:
         patches = patch_grid(self.objective.model, self.task)
-        if patches is None or not self._returns_attention(inputs):
+        if patches is None or not self.returns_attention(inputs):
             raise UserError(
                 f"the model ({self.config.model.fusion!r} of "
                 f"{', '.join(self.config.model.modalities)}) returns no attention between words "
@@ -294,7 +294,8 @@ class Model:
             self.class_names,
         )
 
-    def _returns_attention(self, inputs: Mapping[str, np.ndarray]) -> bool:
+    def returns_attention(self, inputs: Mapping[str, np.ndarray]) -> bool:
+        """Whether it returns where words look among patches; `inputs` are for their shapes."""
         ask = functools.partial(self.objective.model.apply, return_attention=True)
         found = jax.eval_shape(ask, self.variables, dict(inputs))[1]
         spans = found.get("spans", {})
