@@ -17,6 +17,7 @@ one; `crash_test.py` kills real processes, also there, at random moments. Pictur
 import argparse
 import builtins
 import contextlib
+import functools
 import hashlib
 import io
 import json
@@ -37,9 +38,12 @@ from ml_collections import ConfigDict
 from multimodal_vit import run as run_module
 from multimodal_vit.config import changed, small
 from multimodal_vit.files import DAMAGED, UNFINISHED
-from multimodal_vit.run import finished, mend, run, versions
+from multimodal_vit.mending import mend
+from multimodal_vit.probes import answers
+from multimodal_vit.run import finished, run
 from multimodal_vit.train import loop
 from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.versions import versions
 from multimodal_vit.workdir import Workdir
 
 LEAST_POINTS = 400
@@ -169,10 +173,12 @@ def _opens_in_write_mode(path: Any, mode: str = "r", *others: Any, **options: An
 def compiled_once(config: ConfigDict) -> Experiment:
     """An experiment whose programs are compiled once for all runs of it in this process."""
     experiment = Experiment.create(config, devices=jax.devices()[:1])
-    object.__setattr__(experiment, "predictor", _once(experiment.predictor))  # it is frozen
+    for module in (loop, answers):
+        module.Predictor = _once(module.Predictor)
     first = experiment.init_state()
     host, places = jax.device_get(first), jax.tree.map(lambda x: x.sharding, first)
-    object.__setattr__(experiment, "init_state", lambda: jax.device_put(host, places))
+    again = functools.partial(jax.device_put, host, places)
+    object.__setattr__(experiment, "init_state", again)  # it is frozen
     loop.program = _once(loop.program)
     run_module.flop_per_example = _once(run_module.flop_per_example)
     return experiment

@@ -32,6 +32,7 @@ from multimodal_vit import evaluate
 from multimodal_vit.config import changed, from_file
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.flop import flop_per_example
+from multimodal_vit.train.predictor import Predictor
 from multimodal_vit.train.step import make_train_steps
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -60,7 +61,7 @@ def speedrun(config: ConfigDict, seed: int, part: str = "test") -> dict[str, flo
     jax.block_until_ready(token)
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     samples = experiment.samples_seen(step)
-    values = evaluate.metrics(experiment.predictor()(state.variables, part))
+    values = evaluate.metrics(Predictor(experiment)(state.variables, part))
     return {
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,

@@ -2,35 +2,30 @@
 
 import contextlib
 import dataclasses
-import platform
 import signal
-import zlib
 from collections.abc import Sequence
-from pathlib import Path
 
-import jax
 from ml_collections import ConfigDict
 from rich.console import Console
 
 from multimodal_vit import config as configuration
 from multimodal_vit import distributed
-from multimodal_vit.analysis import figures, report, run_report, tables
-from multimodal_vit.data import default_cache_directory
+from multimodal_vit.analysis import figures, run_report, tables
 from multimodal_vit.errors import UserError
 from multimodal_vit.files import remove_left_over
 from multimodal_vit.interruption import stop_on_signal
-from multimodal_vit.locking import Lock
+from multimodal_vit.mending import mend
 from multimodal_vit.probes.answers import probe
 from multimodal_vit.probes.verdict import verdict
 from multimodal_vit.profiling import profile
 from multimodal_vit.run import (
     best_parameters,
     keep_probes,
-    mend,
     run,
     run_seeds,
     seeds_of,
 )
+from multimodal_vit.run_files import PREDICTIONS, PROFILE, SAMPLES, SOUNDS
 from multimodal_vit.showing import (
     SHEET_EXAMPLES,
     describe,
@@ -39,81 +34,15 @@ from multimodal_vit.showing import (
     say_missing_signs,
     show_probes,
     show_results,
-    show_study,
     show_verdict,
 )
-from multimodal_vit.study import definition as study
-from multimodal_vit.study.display import StudyTable
-from multimodal_vit.study.runner import TABLE, run_all, write_table
 from multimodal_vit.suites import ALL, choose_suites
 from multimodal_vit.terminal import show
 from multimodal_vit.train import memory
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import Display, ProgressDisplay
 from multimodal_vit.versions import versions
-from multimodal_vit.workdir import PREDICTIONS, PROFILE, SAMPLES, SOUNDS, Workdir
-
-# What JAX computes by default. An environment may say otherwise, for another program; with these
-# the same configuration and seed give the same numbers in every one.
-NUMERICS = {
-    "jax_enable_x64": False,
-    "jax_default_prng_impl": "threefry2x32",
-    "jax_threefry_partitionable": True,
-    "jax_random_seed_offset": 0,
-    "jax_numpy_dtype_promotion": "standard",
-    "jax_numpy_rank_promotion": "allow",
-    "jax_legacy_prng_key": "allow",
-}
-
-MAX_CACHE_BYTES = 2**30  # of compiled programs; the longest unused go first
-
-
-def compute_as_documented() -> None:
-    """Sets what `NUMERICS` names, whatever the environment says of it."""
-    for name, value in NUMERICS.items():
-        if hasattr(jax.config, name):  # not every version has every one
-            jax.config.update(name, value)
-
-
-def keep_compiled_programs() -> None:
-    """Keeps compiled programs in the cache folder, so that a second start begins at once.
-
-    Nothing is changed where JAX was told already (JAX_COMPILATION_CACHE_DIR; empty: not at all).
-    The folder is the processor's own: hosts that share a home may differ in their instructions.
-    """
-    if jax.config.jax_compilation_cache_dir is None:
-        info = Path("/proc/cpuinfo")
-        flags = {line for line in info.read_text().splitlines() if line.startswith("flags")} if (
-            info.exists()
-        ) else {platform.processor()}  # fmt: skip
-        kind = zlib.crc32("".join(sorted(flags)).encode())
-        folder = default_cache_directory() / "programs" / f"{platform.machine()}-{kind:08x}"
-        if not _mend_programs(folder):
-            return
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_compilation_cache_max_size", MAX_CACHE_BYTES)
-
-
-def _mend_programs(folder: Path) -> bool:
-    """Removes the programs that a killed process left in part; whether JAX can keep others here.
-
-    JAX writes a program, then a file of the time of its use. Where that is missing, the program may
-    be cut off, and JAX could neither read it nor make room for others.
-    """
-    if not folder.is_dir():
-        return True  # JAX makes it with the first program
-    try:
-        lock = Lock(folder / ".lockfile")  # JAX's own
-        if lock.acquire():
-            try:
-                for path in folder.glob("*-cache"):
-                    if not path.with_name(path.name.removesuffix("-cache") + "-atime").exists():
-                        path.unlink()
-            finally:
-                lock.release()
-    except (OSError, UserError):  # not to be written, or without locks: then without a cache
-        return False
-    return True
+from multimodal_vit.workdir import Workdir
 
 
 def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint: str = "") -> int:
@@ -289,44 +218,6 @@ def run_evaluate(
         page = run_report.write_run_report(config, workdir, command)
         console.print(f"What it uses, with pictures: {page}", soft_wrap=True)
     return 0
-
-
-def run_study(config: ConfigDict, folder: Path, console: Console, command: str) -> int:
-    """Runs what is missing of a study, then writes its table and its report.
-
-    Args:
-      config: of the study.
-      folder: the study's workdir.
-      console: for the live table.
-      command: the command line, for the report.
-
-    Returns:
-      The exit code: 0; 130 where Ctrl-C stopped it; 2 where a run failed.
-
-    Raises:
-      UserError: the configuration, the data or the workdir cannot be used.
-    """
-    study.check(config)
-    study.check_folder(config, folder)
-    remove_left_over(folder)
-    with stop_on_signal() as received, StudyTable(console) as display:
-        failed = run_all(config, folder, display, lambda: bool(received))
-    if failed is None:
-        console.print("Stopped and saved. The same command continues.")
-        return 130 if received[0] == signal.SIGINT else 0
-    runs = study.runs_of(config, folder)
-    with Workdir(folder).locked(wait=True):  # others may have come to the end of the study too
-        write_table(runs, folder / TABLE)
-        found = None
-        if any(which.workdir.results() for which in runs):
-            found = report.write_report(config, folder, command, failed)
-    if found is not None:
-        show_study(found, console)
-        written = f"Written to {folder}: report.html, report.md, study.json, {TABLE}, figures/"
-        console.print(written, soft_wrap=True)
-    for name, reason in failed.items():
-        console.print(f"failed: {name}: {reason}", soft_wrap=True)
-    return 2 if failed else 0
 
 
 def run_sample(config: ConfigDict, workdir: Workdir, console: Console, wav: bool = False) -> int:

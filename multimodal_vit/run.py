@@ -4,20 +4,19 @@ The command line, a study and a search all run experiments through `run`; each r
 its own and a lock on it, so that several processes can share a list of runs.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from multimodal_vit import distributed, evaluate
+from multimodal_vit import about_data, distributed, evaluate
 from multimodal_vit.config import changed
 from multimodal_vit.errors import DamagedError, UserError
-from multimodal_vit.evaluate import Predictions
-from multimodal_vit.files import file_checksum, set_aside
+from multimodal_vit.files import file_checksum
 from multimodal_vit.models import parameter_count
 from multimodal_vit.probes.answers import Probed, probe
 from multimodal_vit.probes.verdict import verdict
+from multimodal_vit.run_files import METRICS, PREDICTIONS
 from multimodal_vit.suites import ALL, choose_suites, suites_for
 from multimodal_vit.train import memory
 from multimodal_vit.train.checkpoint import Checkpoints
@@ -25,11 +24,12 @@ from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.flop import flop_per_example
 from multimodal_vit.train.loop import train, train_seeds
 from multimodal_vit.train.one_run import Outcome
+from multimodal_vit.train.predictor import Predictor
 from multimodal_vit.train.progress import Display
 from multimodal_vit.train.resume import Progress, check_same_data, load_checkpoint
-from multimodal_vit.train.writer import read_metrics, restore_metrics, rows_checksum
+from multimodal_vit.train.writer import read_metrics
 from multimodal_vit.versions import versions
-from multimodal_vit.workdir import EVIDENCE, FAILURE, METRICS, PREDICTIONS, Workdir
+from multimodal_vit.workdir import Workdir
 
 
 def run(
@@ -60,7 +60,7 @@ def run(
       UserError: the workdir or the data cannot be used, or training diverged.
     """
     memory.check(experiment)
-    distributed.from_main(lambda: workdir.begin(experiment.config))
+    distributed.from_main(lambda: _begin(experiment, workdir))
     outcome = train(experiment, workdir.path, display, should_stop, on_validation, slow_hint)
     if not outcome.finished:
         return outcome, None
@@ -90,7 +90,7 @@ def run_seeds(
     """
     memory.check(experiments[0])
     for experiment, workdir in zip(experiments, workdirs, strict=True):
-        workdir.begin(experiment.config)
+        _begin(experiment, workdir)
     folders = [workdir.path for workdir in workdirs]
     outcomes = train_seeds(experiments, folders, display, should_stop, slow_hint=slow_hint)
     flop = flop_per_example(experiments[0]) if any(o.finished for o in outcomes) else 0.0
@@ -101,6 +101,12 @@ def run_seeds(
             results = _finish(experiment, workdir, outcome, flop)
         found.append((outcome, results))
     return found
+
+
+def _begin(experiment: Experiment, workdir: Workdir) -> None:
+    """Saves the configuration, and what the model must know of its data."""
+    workdir.begin(experiment.config)
+    about_data.keep(experiment.splits, workdir.path)
 
 
 def seeds_of(config: ConfigDict, workdir: Workdir) -> list[tuple[ConfigDict, Workdir]]:
@@ -143,7 +149,7 @@ def _order_on_validation(experiment: Experiment, workdir: Workdir) -> dict[str, 
     """What `evaluation.suites_in_training` would have logged of the best checkpoint."""
     suite = choose_suites((ORDER,), experiment.task)
     _, variables = best_parameters(experiment, workdir)
-    answers = experiment.predictor(suite)(variables, "validation", ORDER)
+    answers = Predictor(experiment, suite)(variables, "validation", ORDER)
     curve = evaluate.suite_curve(suite[ORDER], answers)
     return {f"suites.{ORDER}{ending}": value for ending, value in curve.items()}
 
@@ -177,75 +183,6 @@ def _results(
         "trained_on": progress.trained_on,
         "versions": versions(),
     }
-
-
-def mend(workdir: Workdir, say: Callable[[str], None]) -> None:
-    """Sets aside what is damaged of a run that is over; its checkpoints give it anew.
-
-    Does nothing while another process holds the workdir, nor in one that cannot be written.
-
-    Args:
-      workdir: of the run; it may hold none yet.
-      say: is told what was found.
-
-    Raises:
-      UserError: the metrics file is damaged, and so is the checkpoint that holds a copy.
-    """
-    if not workdir.is_over() or not os.access(workdir.path, os.W_OK):
-        return
-    with workdir.locked() as free:
-        if not free:
-            return
-        for path, read in (
-            (workdir.results_path, workdir.results),
-            (workdir.path / FAILURE, workdir.failure),
-        ):
-            try:
-                read()
-            except DamagedError as error:
-                reason = str(error).partition(". ")[0]
-                say(f"{reason}; kept aside as {set_aside(path, workdir.path)}, and made anew")
-        results = workdir.results()
-        if results is None or not Checkpoints(workdir.path / "checkpoints").steps():
-            return  # nothing to make anything anew from
-        _mend_metrics(workdir, results, say)
-        if "test" in results:
-            _mend_answers(workdir, say)
-
-
-def _mend_metrics(workdir: Workdir, results: dict[str, Any], say: Callable[[str], None]) -> None:
-    """Holds a finished run's metrics file, and its results, against what its checkpoint knows."""
-    metrics = workdir.path / METRICS
-    checksum = results.get("metrics_sha256")
-    good = metrics.is_file() and file_checksum(metrics) == checksum
-    checkpoints = Checkpoints(workdir.path / "checkpoints", read_only=True)
-    try:
-        rows = checkpoints.progress(checkpoints.steps()[-1]).get("rows", [])
-    except DamagedError:
-        if good:
-            return  # whoever needs the checkpoint will say so
-        raise
-    if not good:
-        restore_metrics(workdir.path, rows, say, over=True)
-    if rows_checksum(rows) != checksum:
-        path = workdir.results_path
-        kept = set_aside(path, workdir.path)
-        say(f"{path} is of another run; kept aside as {kept}, and made anew")
-
-
-def _mend_answers(workdir: Workdir, say: Callable[[str], None]) -> None:
-    """Sets aside what a finished run keeps beside its results, and these, where it is damaged."""
-    for path, read in (
-        (workdir.path / PREDICTIONS, lambda: Predictions.load(workdir.path / PREDICTIONS)),
-        (workdir.path / EVIDENCE, workdir.evidence),
-    ):
-        try:
-            read()
-        except UserError:
-            kept = f", kept aside as {set_aside(path, workdir.path)}" if path.exists() else ""
-            say(f"{path} is damaged or missing{kept}; the run is evaluated anew")
-            if workdir.results_path.exists():  # they are made together
-                set_aside(workdir.results_path, workdir.path)
 
 
 def finished(experiment: Experiment, workdir: Workdir) -> dict[str, Any] | None:

@@ -10,12 +10,13 @@ from rich.console import Console
 from multimodal_vit.analysis import figures, tables
 from multimodal_vit.errors import DamagedError
 from multimodal_vit.models import parameter_count
+from multimodal_vit.run_files import METRICS
 from multimodal_vit.terminal import show
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import duration
 from multimodal_vit.train.writer import read_metrics
 from multimodal_vit.versions import devices
-from multimodal_vit.workdir import METRICS, Workdir
+from multimodal_vit.workdir import Workdir
 
 SHEET_EXAMPLES = 16
 

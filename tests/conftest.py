@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# A suite that is started in the background inherits that Ctrl-C is ignored; its commands must not.
+# A suite that is started in the background, or with nohup, inherits that Ctrl-C or a lost terminal
+# is ignored; its commands must not.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("MULTIMODAL_VIT_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -96,6 +99,43 @@ def tiny_splits(digits):
     from multimodal_vit.data.splitting import split
 
     return split(digits.train[:96], digits.test[:40], "96 digits", rule="order")
+
+
+@pytest.fixture(scope="session")
+def trained(tiny_splits, tmp_path_factory):
+    """An experiment on 88 digits, of three steps, and the folder of its finished run."""
+    import jax
+
+    from multimodal_vit.config import changed, small
+    from multimodal_vit.run import run
+    from multimodal_vit.train.experiment import Experiment
+    from multimodal_vit.workdir import Workdir
+
+    config = changed(
+        small(),
+        {
+            "name": "tiny",
+            "data.source": "digits",
+            "data.name": "digits",
+            "model.patch_size": 7,
+            "model.embedding_dim": 16,
+            "model.num_encoder_layers": 1,
+            "model.mlp_dim": 32,
+            "model.num_heads": 2,
+            "train.num_samples": 88,
+            "train.batch_size": 32,
+            "train.patience": 0,
+            "train.warmup_steps": 1,
+            "evaluation.batch_size": 32,
+            "evaluation.suites": ("order_foil",),
+        },
+    )
+    experiment = Experiment.create(config, tiny_splits, jax.devices()[:1])
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    workdir = Workdir(folder)
+    workdir.make_folder()
+    run(experiment, workdir)
+    return experiment, folder
 
 
 def run_command(*arguments: str, cwd: Path, devices: int = 1, **environment: str):

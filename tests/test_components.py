@@ -25,6 +25,7 @@ from multimodal_vit.parameters import Declaration, declarations, declare, plain
 from multimodal_vit.sampler import Task
 from multimodal_vit.shapes import ShapeError, checked
 from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.train.predictor import Predictor
 from multimodal_vit.workdir import Workdir
 
 TASK = Task((2, 2), (28, 28, 1), 10)
@@ -419,7 +420,7 @@ def test_an_old_run_is_evaluated_to_the_same_answers(legacy):
     experiment = legacy_experiment(workdir.path)
     assert experiment.config.model.fusion_options.modality_embeddings is True
     _, variables = best_parameters(experiment, workdir)
-    found = experiment.predictor()(variables, "test")
+    found = Predictor(experiment)(variables, "test")
     saved = Predictions.load(workdir.path / "predictions.npz")
     for name, array in dataclasses.asdict(saved).items():
         if name in ("logits", "loss"):

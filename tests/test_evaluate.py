@@ -9,6 +9,7 @@ from multimodal_vit.evaluate import Predictions
 from multimodal_vit.objectives import match_logit
 from multimodal_vit.sampler import Task
 from multimodal_vit.suites import suites_for
+from multimodal_vit.train.predictor import Predictor
 
 TASK = Task(grid=(2, 2), image_shape=(1, 1, 1), num_classes=3)
 
@@ -75,7 +76,7 @@ def test_predictions_show_every_image_once_in_each_pass(tiny_config, tiny_splits
 
     tiny_config.evaluation.num_passes = 3
     experiment = Experiment.create(tiny_config, tiny_splits, jax.devices()[:1])
-    predict = experiment.predictor()
+    predict = Predictor(experiment)
     found = predict(experiment.init_state().variables, "test")
     assert found.logits.shape == (120, 11)
     for start in range(0, 120, 40):  # 40 test images are no multiple of the batch size, 32

@@ -145,18 +145,42 @@ def test_a_slurm_job_of_two_nodes_is_one_run_of_two_processes(tmp_path, cluster)
     ]
 
 
-def test_two_hosts_train_one_run(tmp_path, cluster):
+OWN = """
+import flax.linen as nn
+
+from multimodal_vit.extend import Fusion, component
+
+
+@component("model.fusion", "mean")
+class Mean(Fusion):
+    '''The mean of all tokens.'''
+
+    @classmethod
+    def build(cls, model, task, options):
+        return cls()
+
+    @nn.compact
+    def __call__(self, tokens, *, train=False, return_attention=False):
+        return sum(nn.Dense(x.shape[-1])(x.mean(axis=1)) for x in tokens.values()), {}
+"""
+
+
+def test_two_hosts_train_one_run_of_a_component_of_ones_own(tmp_path, cluster):
     """Really: the stand-in ssh starts both processes here."""
     with socket.socket() as listener:
         listener.bind(("localhost", 0))
         port = listener.getsockname()[1]
+    (tmp_path / "own.py").write_text(OWN)
     arguments = ["--hosts", "localhost,me@localhost", "--port", str(port), *TINY, "--workdir=run"]
+    arguments += ["--config.components=('own.py',)", "--config.model.fusion=mean"]
     arguments.append("--config.evaluation.suites=()")
     done = launch(tmp_path, *arguments, script="multi_host.sh", **cluster)
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["versions"]["devices"].startswith("2 × cpu")
     assert done.stdout.count("best checkpoint: step") == 1  # one of them speaks
+    (kept,) = (tmp_path / "run" / "components").iterdir()
+    assert kept.read_text() == OWN
 
 
 def test_a_tpu_slice_is_asked_on_all_its_hosts(tmp_path):

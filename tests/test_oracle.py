@@ -19,6 +19,7 @@ from multimodal_vit.models.stems.strided import StridedStem
 from multimodal_vit.parameters import plain
 from multimodal_vit.sampler import CORRUPTIONS, Task, paste
 from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.train.predictor import Predictor
 
 TASK = Task(grid=(1, 3), image_shape=(4, 4, 1), num_classes=4, false_rate=0.3)
 
@@ -152,7 +153,7 @@ def test_a_temperature_divides_the_class_logits_and_repairs_certainty(tiny_split
     halved = quadrants(tempered(variables, 2.0))
     np.testing.assert_allclose(halved, quadrants(variables) / 2, rtol=1e-5)
     # A classifier that knows nothing is too sure of itself the more, the larger its logits.
-    predict = experiment.predictor({})
+    predict = Predictor(experiment)
     assert fit(predict, tempered(variables, 1 / 50)) > 4
     found = tempered_results(experiment, predict, variables, {})
     assert found["test"]["num_pairs"] == 40

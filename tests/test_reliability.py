@@ -26,7 +26,8 @@ from multimodal_vit.data import idx
 from multimodal_vit.errors import DamagedError, DivergedError, UserError
 from multimodal_vit.evaluate import Predictions
 from multimodal_vit.files import file_checksum, read_json, replacing, write_json
-from multimodal_vit.run import best_parameters, mend, run
+from multimodal_vit.mending import mend
+from multimodal_vit.run import best_parameters, run
 from multimodal_vit.train.checkpoint import CHECKSUMS, Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.loop import train

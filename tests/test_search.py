@@ -217,8 +217,8 @@ def test_a_stopped_worker_is_not_taken_for_dead(folder, workers):
 
 
 @pytest.fixture(scope="module")
-def postgresql(tmp_path_factory):
-    """The URL of a server that this module started."""
+def server(tmp_path_factory):
+    """A PostgreSQL server: its URL, and a function that starts or kills it."""
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     initdb = shutil.which("initdb") or next((str(b / "initdb") for b in binaries[-1:]), None)
     if initdb is None:
@@ -246,27 +246,46 @@ def postgresql(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    server = [programs / "pg_ctl", "-D", data / "db", "-w"]
     settings = f"-h 127.0.0.1 -p {port} -k {data} -F"
-    subprocess.run([*server, "-l", data / "log", "-o", settings, "start"], **options)
-    yield f"postgresql://searcher@127.0.0.1:{port}/postgres"
-    subprocess.run([*server, "-m", "immediate", "stop"], **options | {"check": False})
+    commands = {
+        "start": ["-l", data / "log", "-o", settings, "start"],
+        "kill": ["-m", "immediate", "stop"],
+    }
+
+    def control(what):
+        subprocess.run([programs / "pg_ctl", "-D", data / "db", "-w", *commands[what]], **options)
+
+    control("start")
+    yield f"postgresql://searcher@127.0.0.1:{port}/postgres", control
+    control("kill")
 
 
-def test_postgresql_another_worker_takes_over_what_a_killed_one_leaves(folder, workers, postgresql):
-    arguments = [LONG, "--config.num_trials=2", f"--config.storage={postgresql}"]
+@pytest.fixture
+def postgresql(server):
+    """The URL of the server."""
+    return server[0]
+
+
+def test_postgresql_killed_workers_and_a_killed_server_lose_nothing(folder, workers, server):
+    url, control = server
+    arguments = [LONG, "--config.num_trials=2", f"--config.storage={url}"]
     killed = workers(*arguments)
     wait_for(lambda: validations(folder, 0) >= 1, killed)
     other = workers(*arguments)
     wait_for(lambda: "trial 1 begins" in other.said.read_text(), other)
     killed.kill()
     killed.wait()
-    ended_well(other)
-    assert "patch, trial 0 goes on with" in other.said.read_text()
-    assert [(row["status"], row["attempts"]) for row in trials(folder)] == [
-        ("done", 2),
-        ("done", 1),
-    ]
+    wait_for(lambda: "patch, trial 0 goes on with" in other.said.read_text(), other)
+    control("kill")
+    assert other.wait(240) == 2, other.said.read_text()  # once the trial has ended
+    (line,) = [x for x in other.said.read_text().splitlines() if x.startswith("error: ")]
+    assert "cannot be used" in line and "start the same command again" in line
+    assert "Traceback" not in other.said.read_text()
+    control("start")
+    last = workers(*arguments)
+    ended_well(last)
+    assert "patch, trial 0 goes on with" in last.said.read_text()
+    assert [row["status"] for row in trials(folder)] == ["done", "done"]
     assert not (folder / "found" / "journal.jsonl").exists()
 
 

@@ -21,6 +21,7 @@ from multimodal_vit.run import seeds_of
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.loop import train, train_seeds
+from multimodal_vit.train.predictor import Predictor
 from multimodal_vit.train.resume import Progress
 from multimodal_vit.train.seeds import Seeds, SingleRun
 from multimodal_vit.train.writer import read_metrics
@@ -126,7 +127,7 @@ def test_each_seed_stops_early_by_its_own_validations(experiments, tmp_path, mon
     """The validation loss of one seed rises from its first validation on."""
     for experiment in experiments:
         experiment.config.train.patience = 1
-    predict, calls = experiments[0].predictor(), []
+    predict, calls = Predictor(experiments[0]), []
 
     def judged(variables, part, suite=""):
         calls.append(part)

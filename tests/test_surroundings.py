@@ -16,7 +16,7 @@ from conftest import ROOT, load_module
 from rich.console import Console
 from rich.table import Table
 
-from multimodal_vit import commands, locking
+from multimodal_vit import jax_settings, locking
 from multimodal_vit.analysis import figures
 from multimodal_vit.errors import DamagedError, UserError, way_out
 from multimodal_vit.files import (
@@ -125,7 +125,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_any_work(tmp_path, mo
 def test_programs_that_a_killed_process_left_in_part_are_removed(tmp_path):
     for name in ("good-cache", "good-atime", "cut_off-cache"):
         (tmp_path / name).write_bytes(b"12345678")
-    assert commands._mend_programs(tmp_path)
+    assert jax_settings._mend_programs(tmp_path)
     assert not (tmp_path / "cut_off-cache").exists()
     assert (tmp_path / "good-cache").exists()
 
@@ -238,11 +238,11 @@ def test_a_narrow_terminal_loses_no_figure(width):
 
 
 def test_what_an_environment_says_of_arithmetic_changes_no_number():
-    before = {name: getattr(jax.config, name, None) for name in commands.NUMERICS}
+    before = {name: getattr(jax.config, name, None) for name in jax_settings.NUMERICS}
     try:
         jax.config.update("jax_enable_x64", True)
         jax.config.update("jax_default_prng_impl", "rbg")
-        commands.compute_as_documented()
+        jax_settings.compute_as_documented()
         assert not jax.config.jax_enable_x64
         assert jax.config.jax_default_prng_impl == "threefry2x32"
     finally:

@@ -23,6 +23,7 @@ from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.loop import train
 from multimodal_vit.train.optimizers import learning_rate_schedule, make_optimizer
+from multimodal_vit.train.predictor import Predictor
 from multimodal_vit.train.progress import Display
 from multimodal_vit.train.step import loss_and_sums
 from multimodal_vit.train.writer import MetricWriter, read_metrics
@@ -248,7 +249,7 @@ def test_muon_steps_are_orthogonal_for_matrices_and_as_adam_for_the_rest(experim
 def test_a_run_that_diverges_stops_and_keeps_its_best_checkpoint(experiment, tmp_path, monkeypatch):
     """The validation loss is not finite although every step was."""
     experiment.config.train.log_every_steps = 100
-    predict = experiment.predictor()
+    predict = Predictor(experiment)
 
     def overflow(params, part, suite=""):
         found = predict(params, part, suite)

@@ -9,15 +9,20 @@ from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colorbar import Colorbar
-from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.image import AxesImage
-from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from matplotlib.ticker import PercentFormatter
 
-from multimodal_vit.analysis.figures import BLUE, GREEN, ORANGE, RED, SKY, shortened
+from multimodal_vit.analysis.figures import BLUE, GREEN, RED, shortened
+from multimodal_vit.analysis.overlays import (
+    add_colorbar,
+    draw_amounts,
+    draw_changes,
+    draw_image,
+    height_by_width,
+    outline_quadrant,
+    write_quadrants,
+)
 from multimodal_vit.probes.attention import AttentionResult
 from multimodal_vit.probes.maps import quadrant_overlap, shares
 
@@ -30,17 +35,6 @@ OWN: dict[Direction, str] = {
     "word_to_patch": "own_quadrant_share",
     "patch_to_word": "own_word_share",
 }
-
-
-def _tint(*stops: tuple[float, str, float]) -> LinearSegmentedColormap:
-    """Colours by place, each with its alpha."""
-    return LinearSegmentedColormap.from_list(
-        "tint", [(place, (*to_rgb(colour), alpha)) for place, colour, alpha in stops]
-    )
-
-
-AMOUNT = _tint((0, ORANGE, 0), (1, ORANGE, 0.8))
-CHANGE = _tint((0, SKY, 0.85), (0.5, SKY, 0), (0.5, ORANGE, 0), (1, ORANGE, 0.85))
 
 
 def attention(result: AttentionResult, direction: Direction, by_head: bool = False) -> Figure:
@@ -61,7 +55,7 @@ def attention(result: AttentionResult, direction: Direction, by_head: bool = Fal
     else:
         rows, own, name = maps.mean(axis=1), own.mean(axis=1), "layer"  # (L, n, P), (L,)
     words = [shortened(result.class_names[word]) for word in result.example.words[0]]
-    ratio = _ratio(result)
+    ratio = height_by_width(result)
     side = min(1.8, 9.0 / len(words), 2.4 / ratio)  # the width of a panel in inches
     figure = Figure(
         figsize=(max(1.2 + side * len(words), 5.0), 1.1 + (side * ratio + 0.1) * len(rows)),
@@ -71,8 +65,8 @@ def attention(result: AttentionResult, direction: Direction, by_head: bool = Fal
     limit = _limit(result, direction, rows)
     for i, j in np.ndindex(panels.shape):
         axes = panels[i, j]
-        picture = _overlay(axes, result, rows[i, j], limit)
-        _outline(axes, result, j)
+        picture = draw_amounts(axes, result, rows[i, j], limit)
+        outline_quadrant(axes, result, j)
         if i == 0:
             _name(axes, words[j], side, 10 if len(words) < 7 else 8)
     for i, axes in enumerate(panels[:, 0]):
@@ -81,7 +75,7 @@ def attention(result: AttentionResult, direction: Direction, by_head: bool = Fal
             f"{name} {i + 1}{' ★' if best else ''}\nown {own[i]:.0%}", rotation=0, ha="right",
             va="center", fontsize=10, fontweight="bold" if best else None, labelpad=8,
         )  # fmt: skip
-    _colorbar(figure, picture, panels, LABELS[direction], percent=True, aspect=40)
+    add_colorbar(figure, picture, panels, LABELS[direction], percent=True, aspect=40)
     return figure
 
 
@@ -123,12 +117,14 @@ def rollout_and_occlusion(result: AttentionResult) -> Figure:
     that slides over the image. A blue part speaks for "true": without it the logit is lower.
     """
     example = result.example
-    figure = Figure(figsize=(10.8, 1.5 + min(3.0 * _ratio(result), 5.0)), layout="constrained")
+    figure = Figure(
+        figsize=(10.8, 1.5 + min(3.0 * height_by_width(result), 5.0)), layout="constrained"
+    )
     panels = figure.subplots(1, 3, squeeze=False)[0]
     mass = np.asarray(shares(example.maps.rollout[0]))  # (P,)
-    picture = _overlay(panels[0], result, mass, mass.max())
-    _quadrant_texts(panels[0], result, [f"{q:.0%}" for q in mass @ _overlap(result)])
-    _colorbar(
+    picture = draw_amounts(panels[0], result, mass, mass.max())
+    write_quadrants(panels[0], result, [f"{q:.0%}" for q in mass @ _overlap(result)])
+    add_colorbar(
         figure,
         picture,
         panels[:1],
@@ -140,10 +136,10 @@ def rollout_and_occlusion(result: AttentionResult) -> Figure:
         (panels[1], example.quadrants[0].reshape(result.grid), "a quadrant hidden"),
         (panels[2], example.windows[0], "a window hidden"),
     ):
-        picture = _change(axes, result, change, np.abs(change).max())
+        picture = draw_changes(axes, result, change, np.abs(change).max())
         axes.set_title(title, fontsize=10)
-        _colorbar(figure, picture, [axes], "change of the logit of “true”")
-    _quadrant_texts(panels[1], result, _signed(example.quadrants[0]))
+        add_colorbar(figure, picture, [axes], "change of the logit of “true”")
+    write_quadrants(panels[1], result, _signed(example.quadrants[0]))
     text = ", ".join(shortened(result.class_names[word]) for word in example.words[0])
     figure.suptitle(
         f"{textwrap.fill(text, 100)}\n{_answer(result, 0)}", fontsize=11,
@@ -158,8 +154,8 @@ def true_and_false(result: AttentionResult) -> Figure:
     its own most, from words to patches and from patches to words, the words in reading order.
     """
     example = result.example
-    side = min(2.5 * _ratio(result), 4.0)  # the height of a picture in inches
-    small = min(2.5 * _ratio(result) * result.grid[0] / result.grid[1], 4.0)  # of its maps
+    side = min(2.5 * height_by_width(result), 4.0)  # the height of a picture in inches
+    small = min(2.5 * height_by_width(result) * result.grid[0] / result.grid[1], 4.0)  # of its maps
     heights = (side + 0.45, small + 0.4 + 0.17 * result.grid[0])
     figure = Figure(figsize=(10.8, sum(heights) + 0.6), layout="constrained")
     limits = {d: _limit(result, d, np.stack([_best(result, d, k) for k in (0, 1)])) for d in OWN}
@@ -187,16 +183,16 @@ def _half(
     )  # fmt: skip
     blocks = half.subfigures(2, 2, height_ratios=heights)
     image, occluded = blocks[0, 0].subplots(), blocks[0, 1].subplots()
-    _picture(image, result, grey=False)
+    draw_image(image, result, grey=False)
     for i in wrong:
-        _outline(image, result, i, RED)
+        outline_quadrant(image, result, i, RED)
     is_wrong = [f"{names[i]} is {shortened(result.class_names[example.labels[i]])}" for i in wrong]
     verdict = "false: " + ", ".join(is_wrong) if is_wrong else "true"
     image.set_title("\n" + verdict, fontsize=8.5)
-    _change(occluded, result, example.windows[k], largest)
+    draw_changes(occluded, result, example.windows[k], largest)
     for i in wrong:
-        _outline(occluded, result, i, RED)
-    _quadrant_texts(occluded, result, _signed(example.quadrants[k]))
+        outline_quadrant(occluded, result, i, RED)
+    write_quadrants(occluded, result, _signed(example.quadrants[k]))
     occluded.set_title(
         "change of the logit: a quadrant hidden\n(number), a window (blue −, orange +)",
         fontsize=8.5,
@@ -211,8 +207,8 @@ def _half(
         )
         panels = block.subplots(*result.grid, squeeze=False).flat
         for i, (axes, values) in enumerate(zip(panels, _best(result, direction, k), strict=True)):
-            _overlay(axes, result, values, limits[direction])
-            _outline(axes, result, i, RED if i in wrong else GREEN)
+            draw_amounts(axes, result, values, limits[direction])
+            outline_quadrant(axes, result, i, RED if i in wrong else GREEN)
             name = _name(axes, names[i], 2.4 / result.grid[1], 8)
             if i in wrong:
                 name.set_color(RED)
@@ -264,81 +260,3 @@ def _percent(share: float) -> str:
 def _signed(values: np.ndarray) -> list[str]:
     decimals = 1 if np.abs(values).max() >= 1 else 2
     return [f"{value:+.{decimals}f}".replace("-", "−") for value in values]
-
-
-def _ratio(result: AttentionResult) -> float:
-    """Height by width of the pasted image."""
-    height, width = result.example.image.shape[:2]
-    return height / width
-
-
-def _picture(axes: Axes, result: AttentionResult, grey: bool = True) -> None:
-    image = result.example.image
-    if grey or image.shape[-1] != 3:
-        image = image.mean(axis=-1)
-    axes.imshow(image, cmap="gray", vmin=0, vmax=255)
-    axes.set_xticks([])
-    axes.set_yticks([])
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
-
-
-def _over(axes: Axes, result: AttentionResult, values: np.ndarray, **style: object) -> AxesImage:
-    """Draws values [rows, columns], that tile the image evenly, over it."""
-    height, width = result.example.image.shape[:2]
-    _picture(axes, result)
-    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-    return axes.imshow(values, extent=extent, interpolation="nearest", **style)
-
-
-def _overlay(
-    axes: Axes, result: AttentionResult, values: np.ndarray, limit: float | None
-) -> AxesImage:
-    """Draws amounts [P] over the image."""
-    shaped = values.reshape(result.example.patches)
-    return _over(axes, result, shaped, cmap=AMOUNT, vmin=0, vmax=limit)
-
-
-def _change(axes: Axes, result: AttentionResult, change: np.ndarray, largest: float) -> AxesImage:
-    """Draws changes of the logit [rows, columns] over the image."""
-    bound = max(float(largest), 1e-6)
-    return _over(axes, result, change, cmap=CHANGE, vmin=-bound, vmax=bound)
-
-
-def _corner(result: AttentionResult, i: int) -> tuple[float, float, float, float]:
-    """Left, top, width and height of quadrant i, in pixels of the image."""
-    height, width = np.array(result.example.image.shape[:2]) / result.grid
-    row, column = divmod(i, result.grid[1])
-    return column * width - 0.5, row * height - 0.5, width, height
-
-
-def _outline(axes: Axes, result: AttentionResult, i: int, colour: str = GREEN) -> None:
-    left, top, width, height = _corner(result, i)
-    axes.add_patch(
-        Rectangle((left, top), width, height, fill=False, edgecolor=colour, linewidth=1.6)
-    )
-
-
-def _quadrant_texts(axes: Axes, result: AttentionResult, texts: list[str]) -> None:
-    for i, text in enumerate(texts):
-        left, top, width, height = _corner(result, i)
-        axes.text(
-            left + 0.03 * width, top + 0.04 * height, text, va="top", fontsize=9, color="white",
-            bbox={"boxstyle": "round,pad=0.2", "facecolor": "black", "linewidth": 0, "alpha": 0.7},
-        )  # fmt: skip
-
-
-def _colorbar(
-    figure: Figure,
-    picture: AxesImage,
-    panels: object,
-    label: str,
-    percent: bool = False,
-    aspect: float = 25,
-) -> Colorbar:
-    style = {"format": PercentFormatter(1.0)} if percent else {}
-    bar = figure.colorbar(picture, ax=panels, location="bottom", shrink=0.8, aspect=aspect, **style)
-    bar.set_label(label, fontsize=9)
-    bar.ax.set_facecolor("black")  # what lies under the tints in most images
-    bar.ax.grid(visible=False)
-    return bar

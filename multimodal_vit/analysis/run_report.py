@@ -22,9 +22,10 @@ from multimodal_vit.analysis.pages import figures_in, percent, write_pages
 from multimodal_vit.analysis.probe_report import probe_section
 from multimodal_vit.config_file import source
 from multimodal_vit.files import replacing
+from multimodal_vit.run_files import REPEAT
 from multimodal_vit.study.definition import StudyRun, study
 from multimodal_vit.train.progress import duration
-from multimodal_vit.workdir import REPEAT, Workdir
+from multimodal_vit.workdir import Workdir
 
 FIGURES = {
     "accuracy": "accuracy",

@@ -19,11 +19,11 @@ from multimodal_vit.evaluate import Predictions, main_metric
 from multimodal_vit.models import example_inputs
 from multimodal_vit.objectives import match_logit
 from multimodal_vit.probes.verdict import at_chance, verdict
+from multimodal_vit.run_files import METRICS, PREDICTIONS
 from multimodal_vit.sampler import Task
 from multimodal_vit.study.definition import StudyRun
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.writer import read_metrics
-from multimodal_vit.workdir import METRICS, PREDICTIONS
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,8 @@ from multimodal_vit.probes.attention import attention_probe
 from multimodal_vit.probes.references import expected, readers
 from multimodal_vit.probes.temperature import tempered_results
 from multimodal_vit.suites import BEFORE, SUITES, Suite, checks_for, published
-from multimodal_vit.train.experiment import Experiment, Predictor
+from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.train.predictor import Predictor
 
 CHECK = "check "  # begins the name of a check's suite, and of the random numbers of all checks
 
@@ -28,7 +29,7 @@ def predictor(experiment: Experiment, suites: Mapping[str, Suite], checks: bool)
         asked[f"{CHECK}before"] = BEFORE
         for name, check in checks_for(experiment.task).items():
             asked[CHECK + name] = check.after
-    return experiment.predictor(asked)
+    return Predictor(experiment, asked)
 
 
 @dataclasses.dataclass(frozen=True)

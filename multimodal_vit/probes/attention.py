@@ -2,8 +2,8 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -12,16 +12,13 @@ from scipy import special
 
 from multimodal_vit import distributed
 from multimodal_vit.models import MultimodalViT, example_inputs
-from multimodal_vit.objectives import Objective, match_logit
 from multimodal_vit.probes.maps import (
     AttentionMaps,
     attention_maps,
-    own_quadrant_share,
-    own_word_share,
     patch_grid,
     quadrant_overlap,
-    shares,
 )
+from multimodal_vit.probes.measures import MAX_WEIGHTS, Measures, make_measure, occlude
 from multimodal_vit.probes.numbers import (
     means,
     plain_numbers,
@@ -29,7 +26,6 @@ from multimodal_vit.probes.numbers import (
     rank_correlations_of_rows,
 )
 from multimodal_vit.probes.occlusion import (
-    occluded_logits,
     quadrant_masks,
     window_masks,
     wrong_against_right,
@@ -37,8 +33,6 @@ from multimodal_vit.probes.occlusion import (
 from multimodal_vit.sampler import Batch, Corruption, Task, named_key, sample_batch
 from multimodal_vit.suites import replace_one, swap_adjacent
 from multimodal_vit.train.experiment import Experiment
-
-MAX_WEIGHTS = 2**25  # attention weights that a device holds at a time, L·heads·T·T for each pair
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +135,7 @@ def attention_probe(
     overlap = quadrant_overlap(patches, task.grid)
     devices = experiment.mesh.size
     most = min(experiment.config.evaluation.batch_size, MAX_WEIGHTS * devices // per_pair)
-    measure = _make_measure(experiment, overlap, max(most // devices, 1) * devices)
+    measure = make_measure(experiment, overlap, max(most // devices, 1) * devices)
     key = named_key(jax.random.key(experiment.config.evaluation.seed), "attention")
     pairs = _draw(experiment, named_key(key, "pairs"), num_pairs, replace_one, 0.5)
     found = measure(variables, pairs.inputs)
@@ -192,63 +186,6 @@ def _draw(
     return jax.device_get(draw(test.images, test.labels))
 
 
-class _Measures(NamedTuple):
-    """What is measured of N pairs; `occluded` [N, n] are the logits with a quadrant hidden."""
-
-    logit: np.ndarray  # (N,)
-    own_quadrant: np.ndarray  # (N, L, heads, n)
-    own_word: np.ndarray  # (N, L, heads, n)
-    image_attention: np.ndarray  # (N, L, heads)
-    rollout: np.ndarray  # (N, n)
-    occluded: np.ndarray  # (N, n)
-
-
-def _make_measure(
-    experiment: Experiment, overlap: np.ndarray, batch_size: int
-) -> Callable[[Any, dict[str, np.ndarray]], _Measures]:
-    """Builds a function of parameters and inputs [N, …]; `batch_size` bounds the memory."""
-    objective = experiment.objective
-    over_examples = experiment.layout.batch(experiment.mesh)
-    masks = quadrant_masks(experiment.task)
-
-    @jax.jit
-    def one_batch(variables: Any, inputs: dict[str, jax.Array]) -> _Measures:
-        maps = attention_maps(objective, variables, inputs)
-        return _Measures(
-            logit=maps.logit,
-            own_quadrant=own_quadrant_share(maps.word_to_patch, overlap),
-            own_word=own_word_share(maps.patch_to_word, overlap),
-            image_attention=maps.word_to_patch.sum(axis=-1).mean(axis=-1),
-            rollout=shares(maps.rollout) @ overlap,
-            occluded=_occlude(objective, variables, inputs, masks),
-        )
-
-    def measure(variables: Any, inputs: dict[str, np.ndarray]) -> _Measures:
-        count = len(inputs["words"])
-        found = []
-        for start in range(0, count, batch_size):
-            rows = np.arange(start, start + batch_size) % count  # the last batch begins anew
-            batch = {name: array[rows] for name, array in inputs.items()}
-            placed = distributed.place(batch, over_examples)
-            found.append(distributed.to_host(one_batch(variables, placed)))
-        return jax.tree.map(lambda *x: np.concatenate(x)[:count], *found)
-
-    return measure
-
-
-def _occlude(
-    objective: Objective,
-    variables: Any,
-    inputs: dict[str, jax.Array],
-    masks: np.ndarray,
-) -> jax.Array:
-    def logit(image: jax.Array) -> jax.Array:
-        logits = objective.verdict(variables, inputs | {"image": image})
-        return match_logit(logits, objective.task.num_classes)
-
-    return occluded_logits(logit, inputs["image"], jnp.asarray(masks))
-
-
 def _example(
     experiment: Experiment, variables: Any, patches: tuple[int, int], pairs: Batch
 ) -> AttentionExample:
@@ -264,7 +201,7 @@ def _example(
     def ask(variables: Any, inputs: dict[str, jax.Array]) -> tuple[AttentionMaps, jax.Array]:
         masks = np.concatenate([quadrant_masks(task), windows.reshape(-1, *windows.shape[2:])])
         maps = attention_maps(objective, variables, inputs)
-        occluded = _occlude(objective, variables, inputs, masks)
+        occluded = occlude(objective, variables, inputs, masks)
         return maps, occluded - maps.logit[:, None]
 
     maps, change = distributed.to_host(ask(variables, experiment.on_mesh(inputs)))
@@ -280,7 +217,7 @@ def _example(
     )
 
 
-def _attention_numbers(found: _Measures, pairs: Batch) -> dict[str, Any]:
+def _attention_numbers(found: Measures, pairs: Batch) -> dict[str, Any]:
     share = found.own_quadrant.mean(axis=-1)  # (N, L, heads)
     right = (found.logit > 0) == pairs.match
     parts = {"all": np.full(len(right), True), "foils": ~pairs.match}
@@ -304,7 +241,7 @@ def _attention_numbers(found: _Measures, pairs: Batch) -> dict[str, Any]:
     return values | {"chance": 1 / pairs.replaced.shape[1], "correlation": correlation}
 
 
-def _changes(found: _Measures, part: np.ndarray) -> dict[str, np.ndarray]:
+def _changes(found: Measures, part: np.ndarray) -> dict[str, np.ndarray]:
     """Of the logit and of the probability of "true" where each quadrant is hidden, [M, n]."""
     before, after = found.logit[part, None], found.occluded[part]
     return {
@@ -313,13 +250,13 @@ def _changes(found: _Measures, part: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _effects_on_true_pairs(found: _Measures, pairs: Batch) -> dict[str, Any] | None:
+def _effects_on_true_pairs(found: Measures, pairs: Batch) -> dict[str, Any] | None:
     if not pairs.match.any():
         return None
     return means(_changes(found, pairs.match), pairs.chosen[pairs.match])
 
 
-def _effects_on_false_pairs(found: _Measures, pairs: Batch) -> dict[str, Any] | None:
+def _effects_on_false_pairs(found: Measures, pairs: Batch) -> dict[str, Any] | None:
     compared = {
         name: wrong_against_right(change, pairs.replaced[~pairs.match])
         for name, change in _changes(found, ~pairs.match).items()
@@ -331,7 +268,7 @@ def _effects_on_false_pairs(found: _Measures, pairs: Batch) -> dict[str, Any] | 
     return {name: means(values, images) for name, values in compared.items()}
 
 
-def _agreement(found: _Measures, images: np.ndarray) -> dict[str, Any]:
+def _agreement(found: Measures, images: np.ndarray) -> dict[str, Any]:
     """How far the attention's story and the occlusion's agree on what matters."""
     size = np.abs(found.occluded - found.logit[:, None])  # (N, n)
     pooled = rank_correlation(found.rollout.ravel(), size.ravel())

@@ -16,7 +16,8 @@ from scipy import optimize
 from multimodal_vit import evaluate
 from multimodal_vit.models.fusions.bayes_rule import BayesRule
 from multimodal_vit.suites import Suite
-from multimodal_vit.train.experiment import Experiment, Predictor
+from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.train.predictor import Predictor
 
 ASKED = ("standard", "single_foil", "order_foil", "near_foil")  # where it can matter
 RANGE = (1 / 16, 16.0)  # of the temperature

@@ -5,9 +5,6 @@ the same folder, so finished seeds stay and an interrupted one continues from it
 """
 
 import contextlib
-import dataclasses
-import functools
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -18,16 +15,11 @@ from ml_collections import ConfigDict
 from optuna.trial import FrozenTrial, TrialState
 
 from multimodal_vit import config as configuration
-from multimodal_vit.data import load_splits
-from multimodal_vit.errors import DivergedError, UserError, is_out_of_memory
-from multimodal_vit.foils import level
-from multimodal_vit.run import finished, mend, run
+from multimodal_vit.errors import UserError
 from multimodal_vit.search import storage as storage_lib
 from multimodal_vit.search.definition import Condition, SearchDir, conditions_of
 from multimodal_vit.search.sampler import make_sampler
-from multimodal_vit.train.experiment import Experiment
-from multimodal_vit.train.progress import Display
-from multimodal_vit.workdir import Workdir
+from multimodal_vit.search.trial import Taken, TrialDisplay, data_of, fail
 
 SECONDS_BETWEEN_LOOKS = 1.0  # at the trials of others, when nothing else is left to do
 STATUS = {
@@ -37,7 +29,6 @@ STATUS = {
     TrialState.RUNNING: "running",
     TrialState.WAITING: "running",
 }
-_splits = functools.cache(load_splits)
 
 
 def status(trial: FrozenTrial) -> str:
@@ -45,42 +36,11 @@ def status(trial: FrozenTrial) -> str:
     return "skipped" if "skipped" in trial.user_attrs else STATUS[trial.state]
 
 
-class SearchDisplay:
+class SearchDisplay(TrialDisplay):
     """What a worker tells of its search; this one shows nothing."""
-
-    def line(self, text: str) -> None:
-        """Is told what deserves a line."""
 
     def look(self, search: "Search") -> None:
         """May read how far the search is: a trial has begun or ended, here or elsewhere."""
-
-    def begin_run(self, name: str) -> Display:
-        """What shows the run that begins."""
-        return Display()
-
-
-@dataclasses.dataclass(frozen=True)
-class Taken:
-    """A trial that this worker holds.
-
-    Attributes:
-      condition: the trial's.
-      study: the condition's.
-      trial: Optuna's handle of it.
-      config: its experiment.
-      lock: closed to set the trial free.
-    """
-
-    condition: Condition
-    study: optuna.Study
-    trial: optuna.Trial
-    config: ConfigDict
-    lock: contextlib.ExitStack
-
-    @property
-    def title(self) -> str:
-        """The condition and the number."""
-        return f"{self.condition.name}, trial {self.trial.number}"
 
 
 class Search:
@@ -115,7 +75,7 @@ class Search:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         directory.check(config)
         for condition in conditions_of(config):
-            _load(condition.experiment)
+            data_of(condition.experiment)
         url = storage_lib.parse_url(config.storage) if config.storage else None
         with storage_lib.storage_errors(url), contextlib.ExitStack() as stack:
             if url is not None:
@@ -156,7 +116,7 @@ class Search:
             if taken is not None:
                 waiting = False
                 with taken.lock:
-                    self._run_trial(taken, display, should_stop)
+                    taken.run(display, should_stop)
                 jax.clear_caches()  # the next setting has programs of its own
             elif not any(_count(study, "running") for _, study in self.studies):
                 return True
@@ -215,7 +175,7 @@ class Search:
         attempts = trial.user_attrs.get("attempts", 0)
         if attempts >= self.config.max_attempts:
             reason = f"given up: {attempts} workers were lost in it (max_attempts)"
-            self._fail(study, trial, reason)
+            fail(study, trial, reason)
             display.line(f"{condition.name}, trial {trial.number} {reason}")
             lock.close()
             return None
@@ -230,10 +190,10 @@ class Search:
         display: SearchDisplay,
     ) -> Taken | None:
         """Gives a trial its setting; None where it is impossible, which is noted."""
+        folder = self.directory.trial(condition, trial.number)
         if lock is None:  # a new trial's folder is in use: it is left to whoever uses it
             raise UserError(
-                f"{self.directory.trial(condition, trial.number)} is in use by another process; "
-                "end it, then start the same command again"
+                f"{folder} is in use by another process; end it, then start the same command again"
             )
         values = {
             field: trial.suggest_categorical(field, options)
@@ -247,133 +207,10 @@ class Search:
             return None
         attempts = trial.user_attrs.get("attempts", 0)
         trial.set_user_attr("attempts", attempts + 1)
-        taken = Taken(condition, study, trial, config, lock)
+        taken = Taken(condition, study, trial, config, self.config, folder, lock)
         verb = "goes on with" if attempts or "hours" in trial.user_attrs else "begins"
         display.line(f"{taken.title} {verb} {describe(values)}")
         return taken
-
-    def _run_trial(
-        self, taken: Taken, display: SearchDisplay, should_stop: Callable[[], bool]
-    ) -> None:
-        """Runs the seeds that are missing and tells the study how the trial ended.
-
-        Where it is asked to stop, the trial stays open for the next worker, and the stop does not
-        count among the attempts.
-        """
-        trial, study = taken.trial, taken.study
-        validations: list[dict[str, Any]] = []
-        try:
-            for place in range(self.config.num_seeds):
-                results = self._run_seed(taken, place, display, should_stop)
-                if results is None:
-                    self._leave(trial)
-                    return
-                validations.append(results["validation"])
-                for metric in ("match_accuracy", "class_accuracy"):
-                    trial.set_user_attr(metric, [values[metric] for values in validations])
-                for name, values in beside(validations).items():
-                    trial.set_user_attr(name, values)
-        except KeyboardInterrupt:
-            self._leave(trial)
-            raise
-        except optuna.TrialPruned:
-            study.tell(trial, state=TrialState.PRUNED)
-            display.line(f"{taken.title} pruned: below the median of the trials so far")
-            return
-        except DivergedError as error:
-            reason = f"seed {taken.config.seed + len(validations)}: {error}".partition(";")[0]
-            self._fail(study, trial, reason)
-            display.line(f"{taken.title} failed: {reason}")
-            return
-        except jax.errors.JaxRuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            self._fail(study, trial, "out of memory on the device")
-            display.line(f"{taken.title} failed: out of memory on the device")
-            return
-        accuracies = [values["match_accuracy"] for values in validations]
-        mean = statistics.fmean(accuracies)
-        study.tell(trial, mean)
-        spread = f" ± {statistics.stdev(accuracies):.2%}" if len(accuracies) > 1 else ""
-        display.line(
-            f"{taken.title} done: validation true/false {mean:.2%}{spread} "
-            f"({len(accuracies)} seeds); best so far {study.best_value:.2%}, trial "
-            f"{study.best_trial.number}"
-        )
-
-    def _run_seed(
-        self, taken: Taken, place: int, display: SearchDisplay, should_stop: Callable[[], bool]
-    ) -> dict[str, Any] | None:
-        """The results of one seed, computed unless they are there; None where it was stopped."""
-        trial = taken.trial
-        seed = taken.config.seed + place
-        folder = self.directory.trial(taken.condition, trial.number) / f"seed_{seed}"
-        workdir = Workdir(folder)
-        experiment = Experiment.create(
-            configuration.changed(taken.config, {"seed": seed}), _load(taken.config)
-        )
-        mend(workdir, display.line)
-        if (results := finished(experiment, workdir)) is not None:
-            return results
-        if should_stop():
-            return None
-        name = f"{taken.title}, seed {place + 1} of {self.config.num_seeds}"
-        before, began = trial.user_attrs.get("hours", 0.0), time.monotonic()
-
-        def count_hours() -> None:
-            seconds = time.monotonic() - began
-            trial.set_user_attr("hours", before + seconds * jax.device_count() / 3600)
-
-        def on_validation(step: int, values: dict[str, Any]) -> None:
-            # Training goes on while the database is away; only the end of a run must be told.
-            with contextlib.suppress(*storage_lib.ERRORS):
-                count_hours()
-                report(step, values)
-
-        def report(step: int, values: dict[str, Any]) -> None:
-            if place == 0 and self.config.pruner != "none":
-                frozen = taken.study.get_trials(deepcopy=False)[trial.number]
-                if step not in frozen.intermediate_values:  # a lost worker may have reported it
-                    trial.report(values["match_accuracy"], step)
-                if trial.should_prune():
-                    raise optuna.TrialPruned
-
-        try:
-            _, results = run(
-                experiment, workdir, display.begin_run(name), should_stop, on_validation, test=False
-            )
-        finally:
-            count_hours()
-        return results
-
-    def _leave(self, trial: optuna.Trial) -> None:
-        trial.set_user_attr("attempts", trial.user_attrs["attempts"] - 1)
-
-    def _fail(self, study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
-        trial.set_user_attr("reason", reason)
-        study.tell(trial, state=TrialState.FAIL)
-
-
-def beside(validations: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """What the accuracies of a trial's seeds must be read beside, by name.
-
-    "chance": of always giving the commoner answer; "above_chance": whether the accuracy's interval
-    lies above it; "order_auroc", and "reads_order", by `foils.level`: of order foils.
-    """
-    order = "suites.order_foil.auroc"
-    found = {
-        "chance": [values["chance"]["match_accuracy"] for values in validations],
-        "above_chance": [
-            values["intervals"]["match_accuracy"][0] > values["chance"]["match_accuracy"]
-            for values in validations
-        ],
-    }
-    if all(order in values for values in validations):
-        found["order_auroc"] = [values[order] for values in validations]
-        found["reads_order"] = [
-            level(values[order], [values[f"{order}_low"], 1.0]) == "yes" for values in validations
-        ]
-    return found
 
 
 def describe(values: dict[str, Any]) -> str:
@@ -381,15 +218,11 @@ def describe(values: dict[str, Any]) -> str:
     return ", ".join(f"{field.rpartition('.')[2]} {value}" for field, value in values.items())
 
 
-def _load(config: ConfigDict) -> Any:
-    return _splits(*configuration.data_arguments(config))
-
-
 def _impossible(config: ConfigDict) -> str:
     """Why a combination cannot be run; "" where it can. Nothing is built."""
     try:
         configuration.check(config)
-        task = configuration.make_task(config, _load(config).train)
+        task = configuration.make_task(config, data_of(config).train)
         configuration.check_with_data(config, task, jax.device_count())
     except UserError as error:
         return " ".join(str(error).split())

@@ -19,7 +19,8 @@ from multimodal_vit.config import data_arguments
 from multimodal_vit.data import Splits, load_splits
 from multimodal_vit.errors import is_out_of_memory
 from multimodal_vit.files import replacing
-from multimodal_vit.run import finished, mend, run_seeds
+from multimodal_vit.mending import mend
+from multimodal_vit.run import finished, run_seeds
 from multimodal_vit.study.definition import StudyRun, runs_of
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.flop import flop_per_example

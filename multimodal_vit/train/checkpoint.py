@@ -205,13 +205,10 @@ class Checkpoints:
         content = read_json(folder / CHECKSUMS)
         if content.get("step", step) != step:
             raise DamagedError(f"the checkpoint {folder} is of step {content['step']}")
-        for name, checksum in content["files"].items():
-            path = folder / name
-            if only and name != only:
-                continue
-            if not path.is_file():
+        for name in [only] if only else content["files"]:
+            if not (folder / name).is_file():
                 raise DamagedError(f"the checkpoint {folder} is damaged: {name} is missing")
-            if file_checksum(path) != checksum:
+            if file_checksum(folder / name) != content["files"].get(name):
                 raise DamagedError(f"the checkpoint {folder} is damaged: {name} has changed")
 
     def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:

@@ -24,6 +24,7 @@ from multimodal_vit.suites import choose_suites
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.one_run import OneRun, Outcome
+from multimodal_vit.train.predictor import Predictor
 from multimodal_vit.train.progress import Display, duration, end_time
 from multimodal_vit.train.resume import resume
 from multimodal_vit.train.seeds import program
@@ -139,7 +140,7 @@ class _Loop:
         self.slow_hint = slow_hint
         names = self.experiment.config.evaluation.suites_in_training
         suites = choose_suites(names, self.experiment.task)
-        predict = self.experiment.predictor(suites)
+        predict = Predictor(self.experiment, suites)
         for run in runs:
             run.suites, run.predict = suites, predict
         self.program = program([run.experiment for run in runs])

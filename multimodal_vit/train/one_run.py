@@ -14,7 +14,8 @@ from multimodal_vit.errors import DivergedError
 from multimodal_vit.files import HeldFolder, replacing
 from multimodal_vit.suites import Suite
 from multimodal_vit.train.checkpoint import Checkpoints
-from multimodal_vit.train.experiment import Experiment, Predictor
+from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.train.predictor import Predictor
 from multimodal_vit.train.resume import Progress
 from multimodal_vit.train.state import TrainState, mean_metrics
 from multimodal_vit.train.step import MOST_SKIPPED_IN_A_ROW
