@@ -11,9 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-# A suite that is started in the background inherits that Ctrl-C is ignored; its commands must not.
+# A suite that is started in the background, or with nohup, inherits that Ctrl-C or a lost terminal
+# is ignored; its commands must not.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("MULTIMODAL_VIT_TEST_DATA", ROOT.parent / "shared" / "data"))
