@@ -6,6 +6,8 @@ from pathlib import Path
 from absl import flags
 from ml_collections import ConfigDict
 
+from multimodal_vit import shipped
+from multimodal_vit.command_flags import MODES
 from multimodal_vit.config_messages import explain_exception_of_config_file
 from multimodal_vit.errors import UserError
 
@@ -57,25 +59,47 @@ def parse(values: flags.FlagValues, argv: list[str]) -> ConfigDict | None:
       UserError: whatever is wrong with the flags or the configuration file.
     """
     given = config_argument(argv)
-    file = Path(given.partition(":")[0])
-    if given and not file.is_file():
-        known = ", ".join(sorted(str(p) for p in Path("configs").glob("*.py")))
-        raise UserError(
-            f"there is no configuration file {file}; in configs/ are: {known or 'none'}"
-        )
-    preset = given.partition(":")[2]
+    named, _, preset = given.partition(":")
+    file = shipped.find(given) if given else Path()
     if preset and not takes_preset(file):
-        raise UserError(f"{file} has no presets, so {preset!r} is none; give --config={file}")
+        raise UserError(f"{named} has no presets, so {preset!r} is none; give --config={named}")
     try:
         rest = values(_without_fields(argv))[1:]
     except flags.Error as error:
         raise UserError(" ".join(str(error).split())) from error
-    config = _configuration(given, argv) if given else None
     if rest:
-        raise UserError(f"not a flag: {rest[0]!r}; flags are written --name=value")
+        raise UserError(_stray(rest))
+    config = _configuration(given, argv) if given else None
     if config is not None and config.get("name") == "":
         config.name = f"{file.stem}_{preset}" if preset and preset != "thesis" else file.stem
     return config
+
+
+def _stray(words: list[str]) -> str:
+    """What to say of words that stand without a flag."""
+    meant = [_meant(word) for word in words]
+    said = f"not a flag: {words[0]!r}; flags are written --name=value"
+    return f"{said}. Did you mean {' '.join(meant)}?" if all(meant) else said
+
+
+def _meant(word: str) -> str:
+    """The flag that a word without one is likely to belong to; "" where none is."""
+    if word in MODES:
+        return f"--mode={word}"
+    name, equals, _ = word.partition("=")
+    if equals and name in ("mode", "workdir", "config", "suites", "images", "text"):
+        return f"--{word}"
+    if equals:
+        return f"--{word}" if name.startswith("config.") else f"--config.{word}"
+    if Path(word).is_dir():
+        return f"--workdir={word}"
+    if Path(word).suffix.lower() in (".png", ".jpg", ".jpeg"):
+        return f"--images={word}"
+    try:
+        shipped.find(word)
+        return f"--config={word}"
+    except UserError:
+        return ""
 
 
 def _without_fields(argv: list[str]) -> list[str]:
@@ -103,7 +127,7 @@ def _configuration(given: str, argv: list[str]) -> ConfigDict:
             f"{given}: it ends the program (SystemExit); return a ConfigDict"
         ) from error
     except Exception as error:  # a configuration file is a program: it can raise anything
-        reason = explain_exception_of_config_file(error, Path(given.partition(":")[0]))
+        reason = explain_exception_of_config_file(error, shipped.find(given))
         raise UserError(f"{given}: {reason}") from error
     if not isinstance(config, ConfigDict):
         raise UserError(

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from scipy import special
-from sklearn.metrics import f1_score
 
 from multimodal_vit import intervals
 from multimodal_vit.foils import by_change, paired, told_apart
@@ -100,6 +99,8 @@ def metrics(predictions: Predictions) -> dict[str, Any]:
 
 
 def _class_metrics(predictions: Predictions) -> dict[str, Any]:
+    from sklearn.metrics import f1_score  # late: it takes a second, and few runs are classifiers
+
     labels, said = predictions.labels[:, 0], predictions.logits.argmax(axis=1)
     images = predictions.chosen
     found = {

@@ -1,14 +1,18 @@
 """The command line: parses flags, names a mode, hands over.
 
-    python -m multimodal_vit.main --config=configs/digits_conv.py
-    python -m multimodal_vit.main --config=configs/mnist_conv.py:small --config.seed=1
-    python -m multimodal_vit.main --mode=evaluate --workdir=runs/digits_conv --suites=all
-    python -m multimodal_vit.main --mode=profile --config=configs/digits_conv.py
-    python -m multimodal_vit.main --mode=study --config=configs/study_table41.py:small
-    python -m multimodal_vit.main --mode=search --config=configs/search_table41.py:small
-    python -m multimodal_vit.main --mode=list --slot=model.fusion
-    python -m multimodal_vit.main --config=configs/mnist_conv.py --coordinator=host0:9876 \
-        --num_processes=2 --process_id=0
+    multimodal-vit --config=digits_conv
+    multimodal-vit --config=mnist_conv:small --config.seed=1
+    multimodal-vit --mode=evaluate --workdir=runs/digits_conv --suites=all
+    multimodal-vit --mode=predict --workdir=runs/digits_conv --images=a.png,b.png,c.png,d.png \
+        --text="3 1 4 1"
+    multimodal-vit --mode=export --workdir=runs/digits_conv --formats=safetensors,onnx
+    multimodal-vit --mode=profile --config=digits_conv
+    multimodal-vit --mode=study --config=study_table41:small
+    multimodal-vit --mode=search --config=search_table41:small
+    multimodal-vit --mode=list --slot=model.fusion
+    multimodal-vit --config=mnist_conv --coordinator=host0:9876 --num_processes=2 --process_id=0
+
+`python -m multimodal_vit.main` is the same command.
 
 Exit codes: 0, done, or stopped by SIGTERM or SIGHUP and saved; 2, a mistake in what was given; 130,
 stopped by Ctrl-C and saved.
@@ -24,12 +28,11 @@ from pathlib import Path
 from absl import flags
 from rich.console import Console
 
+from multimodal_vit import command_flags, shipped
 from multimodal_vit.command_line import config_argument, is_one_of_several, parse, takes_preset
 from multimodal_vit.errors import UserError, is_out_of_memory, way_out
 from multimodal_vit.interruption import in_time
 from multimodal_vit.terminal import open_standard_streams, unfailing_output
-
-MODES = ("train", "evaluate", "sample", "profile", "study", "search", "list")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -103,76 +106,22 @@ def _run(argv: list[str]) -> int:
         if any(argument.lstrip("-").partition("=")[0] == name for argument in argv[1:]):
             raise UserError(f"--{name} is not taken; give each flag on the command line")
     values = flags.FlagValues()
-    flags.DEFINE_enum("mode", "train", MODES, "What to do.", flag_values=values)
-    flags.DEFINE_string(
-        "workdir", None, "The run's folder; runs/<config name> by default.", flag_values=values
-    )
-    flags.DEFINE_list(
-        "suites",
-        [],
-        "With --mode=evaluate: evaluation suites, names with commas between, or all.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "wav",
-        False,
-        "With --mode=sample: also write the sound of the examples.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "deterministic",
-        False,
-        "The same numbers on any number of CPU cores (docs/reliability.md says what it costs).",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "coordinator",
-        None,
-        "Several processes train together: the address of process 0, HOST:PORT (launch/).",
-        flag_values=values,
-    )
-    flags.DEFINE_integer("num_processes", None, "How many these are.", flag_values=values)
-    flags.DEFINE_integer("process_id", None, "Which of them this is, from 0.", flag_values=values)
-    flags.DEFINE_bool(
-        "distributed",
-        False,
-        "The same, found out from the cluster: SLURM, Open MPI or a TPU pod.",
-        flag_values=values,
-    )
-    flags.DEFINE_bool("help", False, "Show this help.", short_name="h", flag_values=values)
-    flags.DEFINE_string(
-        "config",
-        None,
-        "The experiment: a file and a preset, FILE[:PRESET]. Any field is set by --config.FIELD=…",
-        flag_values=values,
-    )
-    flags.DEFINE_bool(
-        "trust_components",
-        False,
-        "With a workdir: the files of components that it keeps may be executed.",
-        flag_values=values,
-    )
-    flags.DEFINE_string(
-        "slot", None, "With --mode=list: one slot, such as model.fusion.", flag_values=values
-    )
+    command_flags.define(values)
     config = parse(values, argv)
     if values.help:
         print(f"{__doc__}\nFlags:\n{values.main_module_help()}")
         return 0
+    command_flags.check(values)
     if values.mode == "list":
         from multimodal_vit.listing import run_list  # late: it imports JAX
 
         return run_list(Console(highlight=False), values.slot)
-    if values.slot is not None:
-        raise UserError("--slot is for --mode=list")
-    if config is None and (values.mode != "evaluate" or values.workdir is None):
+    if values.mode in command_flags.OF_A_FOLDER and values.workdir is None and config is None:
+        raise UserError(f"--mode={values.mode} needs the folder of a run; give --workdir=FOLDER")
+    if values.mode not in command_flags.OF_A_FOLDER and config is None:
         raise UserError(
-            "no experiment is named; give --config=configs/digits_conv.py, say, or "
+            "no experiment is named; give --config=digits_conv, say, or "
             "--mode=evaluate --workdir=FOLDER"
-        )
-    if values.workdir is not None and not values.workdir.strip():
-        raise UserError(
-            "--workdir= is empty; name a folder, or leave the flag out for runs/<config name>"
         )
     several = is_one_of_several(values)
     # Pictures are files: whatever a notebook says in MPLBACKEND, which may not be installed here.
@@ -198,12 +147,6 @@ def _run(argv: list[str]) -> int:
             f"{config_argument(argv)} is the configuration of {article} {kind}, which "
             f"--mode={values.mode} does not take; give --mode={mode}"
         )
-    if values.suites and values.mode != "evaluate":
-        raise UserError(
-            "--suites is for --mode=evaluate; a run's own suites are --config.evaluation.suites=…"
-        )
-    if values.wav and values.mode != "sample":
-        raise UserError("--wav is for --mode=sample")
     if several:
         distributed.start(values.coordinator, values.num_processes, values.process_id)
     console = Console(markup=False, highlight=False, quiet=not distributed.is_main())
@@ -215,6 +158,10 @@ def _run(argv: list[str]) -> int:
         from multimodal_vit.search_command import run_search  # late: only a search needs Optuna
 
         return run_search(config, Path(folder), console)
+    if values.mode in ("predict", "export"):
+        from multimodal_vit.use_command import run_use  # late: nothing else needs it
+
+        return run_use(Path(folder), values, console, config)
     workdir = Workdir(folder)
     if values.mode == "evaluate":
         return commands.run_evaluate(
@@ -242,12 +189,13 @@ def _leave() -> bool:
 def _slow_hint(argv: list[str]) -> str:
     given = config_argument(argv)
     file, _, preset = given.partition(":")
-    if preset == "small" or not takes_preset(Path(file)):
+    if preset == "small" or not takes_preset(shipped.find(given)):
         return ""
     return f"That is a run for a GPU; the preset for two cores is --config={file}:small"
 
 
-if __name__ == "__main__":
+def command() -> None:
+    """The command `multimodal-vit`: `main`, then the end of the process."""
     try:
         code = main()
     except BaseException:  # else the interpreter would wait for the other processes of the run
@@ -256,3 +204,7 @@ if __name__ == "__main__":
     with unfailing_output():
         pass  # it flushes what is left
     os._exit(code)  # all is written: taking JAX apart costs seconds on a busy machine
+
+
+if __name__ == "__main__":
+    command()

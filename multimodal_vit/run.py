@@ -9,7 +9,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from multimodal_vit import distributed, evaluate
+from multimodal_vit import about_data, distributed, evaluate
 from multimodal_vit.config import changed
 from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import file_checksum
@@ -61,7 +61,7 @@ def run(
       UserError: the workdir or the data cannot be used, or training diverged.
     """
     memory.check(experiment)
-    distributed.from_main(lambda: workdir.begin(experiment.config))
+    distributed.from_main(lambda: _begin(experiment, workdir))
     outcome = train(experiment, workdir.path, display, should_stop, on_validation, slow_hint)
     if not outcome.finished:
         return outcome, None
@@ -91,7 +91,7 @@ def run_seeds(
     """
     memory.check(experiments[0])
     for experiment, workdir in zip(experiments, workdirs, strict=True):
-        workdir.begin(experiment.config)
+        _begin(experiment, workdir)
     folders = [workdir.path for workdir in workdirs]
     outcomes = train_seeds(experiments, folders, display, should_stop, slow_hint=slow_hint)
     flop = flop_per_example(experiments[0]) if any(o.finished for o in outcomes) else 0.0
@@ -102,6 +102,12 @@ def run_seeds(
             results = _finish(experiment, workdir, outcome, flop)
         found.append((outcome, results))
     return found
+
+
+def _begin(experiment: Experiment, workdir: Workdir) -> None:
+    """Saves the configuration, and what the model must know of its data."""
+    workdir.begin(experiment.config)
+    about_data.keep(experiment.splits, workdir.path)
 
 
 def seeds_of(config: ConfigDict, workdir: Workdir) -> list[tuple[ConfigDict, Workdir]]:

@@ -1,6 +1,7 @@
 """The files of a run: what lies where in its folder, and what its outcome says.
 
 config.json      the configuration, as data; nothing in it is executed
+data.json        what the model must know of its data: `about_data`
 components/      the sources of components from one's own files
 metrics.jsonl    one row for each log line and each validation
 tensorboard/     the same as events

@@ -103,7 +103,7 @@ def check_tokens(tokens: Mapping[str, Any], what: str, batch_size: int) -> None:
         expected = f"floats [B, T, D] with B = {batch_size}"
         label = f"the tokens that {what} gives for the modality {name!r}"
         expect(value, Float[AnyArray, "_ _ _"], label, expected)
-        if len(value) != batch_size:
+        if value.shape[0] != batch_size:
             raise ShapeError(f"{label} are {in_words(value)}; expected {expected}")
 
 
@@ -115,7 +115,7 @@ def check_summary(summary: Any, batch_size: int, intermediates: Any) -> None:
     """
     expected = f"floats [B, D] with B = {batch_size}"
     expect(summary, Float[AnyArray, "_ _"], "the summary that the fusion returns", expected)
-    if len(summary) != batch_size:
+    if summary.shape[0] != batch_size:
         raise ShapeError(
             f"the summary that the fusion returns is {in_words(summary)}; expected {expected}"
         )

@@ -5,14 +5,18 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-# A suite that is started in the background inherits that Ctrl-C is ignored; its commands must not.
+# A suite that is started in the background, or with nohup, inherits that Ctrl-C or a lost terminal
+# is ignored; its commands must not.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("MULTIMODAL_VIT_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -96,6 +100,24 @@ def tiny_splits(digits):
     from multimodal_vit.data.splitting import split
 
     return split(digits.train[:96], digits.test[:40], "96 digits", rule="order")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """An experiment on the digits and the folder of its finished run, which describes its data."""
+    import jax
+
+    from multimodal_vit import about_data
+    from multimodal_vit.train.experiment import Experiment
+    from multimodal_vit.workdir import Workdir
+
+    folder = tmp_path_factory.mktemp("runs")
+    with zipfile.ZipFile(ROOT / "tests" / "legacy" / "runs.zip") as archive:
+        archive.extractall(folder)
+    workdir = Workdir(folder / "finished")
+    experiment = Experiment.create(workdir.saved_config(), devices=jax.devices()[:1])
+    about_data.keep(experiment.splits, workdir.path)
+    return experiment, workdir.path
 
 
 def run_command(*arguments: str, cwd: Path, devices: int = 1, **environment: str):

@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 
 from multimodal_vit.config import changed, from_file
 from multimodal_vit.layout import make_mesh
-from multimodal_vit.models import SelfAttention, encoder
+from multimodal_vit.models import SelfAttention, attention
 from multimodal_vit.objectives import Keys
 from multimodal_vit.parameters import plain
 from multimodal_vit.profiling import PEAKS, data_sheet_peak
@@ -132,7 +132,7 @@ def test_bfloat16_trains_float32_parameters_with_a_float32_optimizer(tiny_config
 def gpu(monkeypatch):
     """Programs are built as for an NVIDIA GPU; they cannot be run."""
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    monkeypatch.setattr(encoder, "has_cudnn", lambda: True)
+    monkeypatch.setattr(attention, "has_cudnn", lambda: True)
     monkeypatch.setattr(cudnn, "check_cudnn_version", lambda: 91000)
 
 

@@ -5,7 +5,7 @@ what it changes. `problems` checks a configuration as a whole.
 """
 
 from multimodal_vit.config.check import check, check_with_data, problems, raise_all
-from multimodal_vit.config.derived import data_arguments, make_task
+from multimodal_vit.config.derived import data_arguments, make_task, task_on
 from multimodal_vit.config.edit import changed, from_file, prepared
 from multimodal_vit.config.fields import fields, get, settled, thesis
 from multimodal_vit.config.presets import (
@@ -46,6 +46,7 @@ __all__ = [
     "settled",
     "small",
     "speedrun",
+    "task_on",
     "thesis",
     "to_json",
     "type_problems",

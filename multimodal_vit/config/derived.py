@@ -23,15 +23,27 @@ def data_arguments(config: ConfigDict) -> tuple[Any, ...]:
 
 def make_task(config: ConfigDict, image_set: data.ImageSet) -> sampler.Task:
     """The task that `config.task` describes, on a data set's images and classes."""
+    audio_shape = image_set.recordings.features.shape[1:] if image_set.recordings else None
+    shape = image_set.images.shape[1:]
+    return task_on(config, shape, image_set.num_classes, audio_shape)
+
+
+def task_on(
+    config: ConfigDict,
+    image_shape: tuple[int, int, int],
+    num_classes: int,
+    audio_shape: tuple[int, int] | None,
+) -> sampler.Task:
+    """The same, on data that need not be at hand; see `sampler.Task`."""
     return sampler.Task(
         grid=tuple(config.task.grid),
-        image_shape=image_set.images.shape[1:],
-        num_classes=image_set.num_classes,
+        image_shape=image_shape,
+        num_classes=num_classes,
         false_rate=config.task.false_rate,
         corruption=config.task.corruption,
         replacement_rate=config.task.replacement_rate,
         held_out=config.task.held_out,
-        audio_shape=image_set.recordings.features.shape[1:] if image_set.recordings else None,
+        audio_shape=audio_shape,
         corruption_options=tuple(config.task.corruption_options.items()),
         augmentation=tuple(config.task.augmentation),
         num_labelled=config.train.num_labelled,

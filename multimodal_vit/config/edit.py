@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
-from multimodal_vit import component_files
+from multimodal_vit import component_files, shipped
 from multimodal_vit.config.fields import copied, fields, get, option_owner, option_slots, settled
 from multimodal_vit.config_messages import explain_unknown_field
 from multimodal_vit.errors import UserError
@@ -16,17 +16,18 @@ from multimodal_vit.errors import UserError
 def from_file(path: str | Path) -> ConfigDict:
     """The configuration in a file, FILE or FILE:PRESET; the file is executed.
 
-    So are the files of components that it names.
+    So are the files of components that it names. An experiment that comes with the program is found
+    by its name too, such as "mnist_conv:small".
 
     Raises:
       UserError: no such file.
     """
-    file, _, preset = str(path).partition(":")
-    spec = importlib.util.spec_from_file_location(Path(file).stem, file)
-    if spec is None or spec.loader is None or not Path(file).is_file():
-        raise UserError(f"there is no configuration file {file}")
+    file, preset = shipped.find(str(path)), str(path).partition(":")[2]
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise UserError(f"{file} is no Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
-    with component_files.beside(Path(file).parent):
+    with component_files.beside(file.parent):
         spec.loader.exec_module(module)
         config = module.get_config(preset) if preset else module.get_config()
         if isinstance(config, FrozenConfigDict):

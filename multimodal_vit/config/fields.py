@@ -53,6 +53,7 @@ def thesis() -> ConfigDict:
     config.model.num_encoder_layers = 4  # N_e, chosen
     config.model.num_heads = 4  # chosen
     config.model.mlp_dim = 1024  # chosen
+    config.model.num_registers = 0  # learned tokens besides, of each stream of a fusion
     config.model.dropout_rate = 0.1  # chosen
     config.model.num_match_outputs = 1  # 1: section 3.3.3; 2: section 3.1; 0: a classifier
     config.model.modality_dropout_rate = 0.0  # of each input in training, where there is audio
@@ -74,6 +75,7 @@ def thesis() -> ConfigDict:
     config.train.weight_decay = 0.05  # decoupled, on kernels and embeddings alone. Chosen
     config.train.gradient_clip = 1.0  # largest global norm; 0: off. Chosen
     config.train.epochs_per_validation = 1
+    config.train.steps_per_validation = 0  # more: validations by steps, not by epochs
     config.train.patience = 3  # stop after as many validations without a lower loss; 0: never
     config.train.log_every_steps = 100
     config.train.checkpoint_seconds = 300.0  # a checkpoint at least as often; 0: at every chance

@@ -30,7 +30,7 @@ READOUTS = ("linear", "zero_shot", "retrieval")  # the keys of `readouts.READOUT
 # Shared fields that components may have no use for; see `unused`.
 _IGNORABLE = (
     "model.num_conv_layers", "model.patch_size", "model.num_encoder_layers", "model.num_heads",
-    "model.mlp_dim", "model.dropout_rate", "model.attention", "model.remat",
+    "model.mlp_dim", "model.num_registers", "model.dropout_rate", "model.attention", "model.remat",
 )  # fmt: skip
 
 

@@ -69,13 +69,15 @@ def automatic(name: str, directory: Path, cache_directory: Path) -> Splits:
         f"{directory / name / '<version>'}{near}. Put it there, name another folder with "
         "--config.data.directory=…, or choose one that can be downloaded: "
         f"{', '.join(download.DOWNLOADABLE)}. (IDX files right in {directory} are taken with "
-        "--config.data.source=idx)"
+        "--config.data.source=idx; folders of pictures with folder, an .npz file with arrays)"
     )
 
 
-SOURCES: dict[str, Callable[[str, Path, Path], Splits]] = {
+SOURCES: dict[str, Callable[[str, Path, Path], Splits] | str] = {  # or the module that has it
     "auto": automatic,
     "digits": digits.load,
+    "folder": "multimodal_vit.data.folder",
+    "arrays": "multimodal_vit.data.npz",
     "idx": idx.load,
     "tfds": prepared.load,
     "written_spoken": written_spoken.load,

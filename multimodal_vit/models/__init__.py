@@ -6,9 +6,10 @@ what they are made of.
 """
 
 from multimodal_vit.models.assembly import MultimodalViT
+from multimodal_vit.models.attention import ATTENTION, SelfAttention
 from multimodal_vit.models.base import Embedding, Fusion, Stem
 from multimodal_vit.models.build import build_model, example_inputs, parameter_count
-from multimodal_vit.models.encoder import ATTENTION, Encoder, EncoderBlock, SelfAttention
+from multimodal_vit.models.encoder import Encoder, EncoderBlock
 
 __all__ = [
     "ATTENTION",

@@ -74,7 +74,7 @@ class MultimodalViT(nn.Module):
         tokens = {
             name: embed(inputs[embed.reads], train=train) for name, embed in self.embeddings.items()
         }
-        shapes.check_tokens(tokens, "its embedding", len(next(iter(inputs.values()))))
+        shapes.check_tokens(tokens, "its embedding", next(iter(inputs.values())).shape[0])
         if "present" in inputs:
             present = self._present(inputs["present"], train)
             for name, embed in self.embeddings.items():
@@ -117,11 +117,11 @@ class MultimodalViT(nn.Module):
             if not self.fusion.takes_causal:
                 raise ValueError(f"{type(self.fusion).__name__} cannot read from left to right")
             more["causal"] = causal
-        shapes.check_tokens(tokens, "the caller", len(next(iter(tokens.values()))))
+        shapes.check_tokens(tokens, "the caller", next(iter(tokens.values())).shape[0])
         summary, found = self.fusion(
             dict(tokens), train=train, return_attention=return_attention, **more
         )
-        shapes.check_summary(summary, len(next(iter(tokens.values()))), found)
+        shapes.check_summary(summary, next(iter(tokens.values())).shape[0], found)
         return summary, {"embedded": dict(tokens), "summary": summary} | found
 
     def _present(self, present: jax.Array, train: bool) -> jax.Array:

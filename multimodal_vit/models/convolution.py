@@ -10,8 +10,10 @@ and grouped convolutions are slow on GPUs, their gradients above all; here they 
 after the other.
 """
 
+import contextlib
+import contextvars
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -99,6 +101,21 @@ def _backward(
 
 convolve_lax.defvjp(_forward, _backward)
 
+_PLAIN = contextvars.ContextVar("plain", default=False)
+
+
+@contextlib.contextmanager
+def plain_convolutions() -> Iterator[None]:
+    """Within it, what is traced has `lax.conv` without a gradient of its own, on every backend.
+
+    For other programs, which know convolutions and nothing of JAX's rules about them.
+    """
+    token = _PLAIN.set(True)
+    try:
+        yield
+    finally:
+        _PLAIN.reset(token)
+
 
 class Conv(nn.Module):
     """A 2-D convolution with bias; parameters and initialisation as in `flax.linen.Conv`.
@@ -128,6 +145,8 @@ class Conv(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         as_matmul = jax.default_backend() == "cpu" if self.as_matmul is None else self.as_matmul
         convolve = convolve_as_matmul if as_matmul else convolve_lax
+        if _PLAIN.get():
+            convolve = _conv
         x, kernel, bias = x.astype(self.dtype), kernel.astype(self.dtype), bias.astype(self.dtype)
         return convolve(x, kernel, self.stride, self.padding) + bias
 

@@ -174,7 +174,9 @@ class _Loop:
                 epoch = program.epoch(number)
             epoch_end = (number + 1) * experiment.steps_per_epoch
             next_log = (step // settings.log_every_steps + 1) * settings.log_every_steps
-            num_steps = min(self._steps_per_dispatch(), min(next_log, epoch_end, ahead) - step)
+            next_validation = self._next_validation(step)
+            stops = next_log, epoch_end, ahead, next_validation
+            num_steps = min(self._steps_per_dispatch(), min(stops) - step)
             state, token = program.steps(state, data, epoch, num_steps, moves)
             step += num_steps
             for run in active:
@@ -185,9 +187,7 @@ class _Loop:
             self.in_flight.append((step, num_steps, active, token, closing))
             # One dispatch waits while one runs; until the speed is known, none waits.
             self._see_off(leave=0 if self.seconds_per_step is None else 1)
-            validating = step == epoch_end and (
-                (number + 1) % settings.epochs_per_validation == 0 or step == experiment.total_steps
-            )
+            validating = step == next_validation
             stopping, saving = self._agree(should_stop())
             if validating or stopping or saving:
                 self._see_off(leave=0)
@@ -206,6 +206,13 @@ class _Loop:
                 break
         self._see_off(leave=0)
         return [run.outcome() for run in self.runs]
+
+    def _next_validation(self, step: int) -> int:
+        """The step of the first validation after one; the last step has one."""
+        every = self.settings.steps_per_validation
+        if not every:
+            every = self.experiment.steps_per_epoch * self.settings.epochs_per_validation
+        return min((step // every + 1) * every, self.experiment.total_steps)
 
     def _try(self, run: OneRun, what: Callable[..., None], *arguments: Any) -> None:
         """Does what may end a run, but not the others."""

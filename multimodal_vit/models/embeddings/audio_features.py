@@ -58,7 +58,7 @@ class LSTM(nn.Module):
             hidden = nn.sigmoid(leave) * jnp.tanh(cell)
             return (hidden, cell), hidden
 
-        start = jnp.zeros((len(x), H))
+        start = jnp.zeros((x.shape[0], H))
         # The steps are small; a loop's overhead on the CPU is not.
         _, states = jax.lax.scan(step, (start, start), from_inputs.swapaxes(0, 1), unroll=13)
         return states.swapaxes(0, 1)  # (B, T, H)
@@ -72,7 +72,7 @@ def in_steps(audio: jax.Array, layout: str) -> jax.Array:
     """
     if layout == "frames":
         return audio
-    values = audio.reshape(len(audio), -1)[:, : NUM_STEPS * STEP_SIZE]
+    values = audio.reshape(audio.shape[0], -1)[:, : NUM_STEPS * STEP_SIZE]
     return values.reshape(-1, NUM_STEPS, STEP_SIZE)
 
 

@@ -88,6 +88,6 @@ class ImageFeatures(Embedding):
             if sizes.batch_norm:
                 x = norm(train, f"conv_norm_{i}")(x)
             x = whole_channels(max_pool(nn.relu(x), pool_size))
-        x = x.reshape(len(x), -1)  # (B, 128) or (B, 1568)
+        x = x.reshape(x.shape[0], -1)  # (B, 128) or (B, 1568)
         x = linear_layers(x, sizes.image_dims, sizes.batch_norm, train, "linear")
         return x[:, None]

@@ -6,12 +6,15 @@ from typing import Any, ClassVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from ml_collections import ConfigDict
 
 from multimodal_vit.components import component, option
 from multimodal_vit.models.base import Fusion
 from multimodal_vit.models.dropout import Dropout
 from multimodal_vit.models.encoder import TRUNK, Encoder, encoder_problems
+from multimodal_vit.models.joint_map import joint_map
+from multimodal_vit.models.streams import registers
 from multimodal_vit.sampler import Task
 
 
@@ -24,12 +27,15 @@ class SingleEncoder(Fusion):
 
     Attributes:
       encoder: over the whole sequence.
+      num_registers: learned tokens behind the others, whose outputs are not used (Darcet et al.
+        2024).
       modality_embeddings: whether all tokens of a modality get a learned vector besides. What it
         adds, positions can learn too; it lets a modality's tokens share it.
     """
 
     encoder: Encoder
     modality_embeddings: bool = False
+    num_registers: int = 0
     takes_kept: ClassVar[bool] = True
     takes_causal: ClassVar[bool] = True
     num_extra_tokens: ClassVar[int] = 1
@@ -44,7 +50,7 @@ class SingleEncoder(Fusion):
     def build(cls, model: ConfigDict, task: Task, options: ConfigDict) -> "SingleEncoder":
         """The encoder that `config.model` describes."""
         del task
-        return cls(Encoder.build(model), options.modality_embeddings)
+        return cls(Encoder.build(model), options.modality_embeddings, model.num_registers)
 
     @staticmethod
     def problems(config: ConfigDict, task: Task | None = None) -> Iterator[str]:
@@ -54,6 +60,16 @@ class SingleEncoder(Fusion):
     def describe(self) -> dict[str, str]:
         """The encoder's size."""
         return self.encoder.describe()
+
+    def mask(self, length: int, where: dict[str, tuple[int, int]]) -> np.ndarray | None:
+        """What each of the tokens sees, bool [T, T]; None: all.
+
+        Args:
+          length: T.
+          where: first, and one after the last, of each modality's tokens.
+        """
+        del length, where
+        return None
 
     @nn.compact
     def __call__(
@@ -90,19 +106,31 @@ class SingleEncoder(Fusion):
                 for name, part in tokens.items()
             }
         sequence = [jnp.broadcast_to(class_token, (B, 1, D)).astype(dtype), *parts.values()]
-        x = jnp.concatenate(sequence, axis=1)  # (B, 1 + ΣT_m, D)
+        if self.num_registers:
+            sequence.append(registers(self, B, self.num_registers, D, dtype))
+        x = jnp.concatenate(sequence, axis=1)  # (B, 1 + ΣT_m + r, D)
         positions = self.param("positions", nn.initializers.normal(0.02), (1, x.shape[1], D))
         x = x + positions.astype(dtype)
         sizes = {name: part.shape[1] for name, part in tokens.items()}
         if kept is not None:
-            x, sizes = _choose(x, sizes, kept)
+            x, sizes = _choose(x, sizes, kept)  # the registers stay behind the others
         x = Dropout(self.encoder.dropout_rate, deterministic=not train)(x)
         spans, start = {}, 1
         for name, size in sizes.items():
             spans[name] = (start, start + size)
             start += size
-        mask = None if causal is None else _prefix_mask(start, *spans[causal])
+        mask = self.mask(x.shape[1], spans)
+        if causal is not None:
+            prefix = _prefix_mask(x.shape[1], *spans[causal])
+            mask = prefix if mask is None else prefix & mask
         x, intermediates = self.encoder(x, train=train, return_weights=return_attention, mask=mask)
+        if return_attention and self.encoder.num_slots:
+            names = {"summary": 1} | sizes | {"others": x.shape[1] - start}
+            joint = names | {"slots": self.encoder.num_slots}
+            intermediates["attention_weights"] = [
+                joint_map([(list(names), list(joint), weights)], joint)
+                for weights in intermediates["attention_weights"]
+            ]
         intermediates["spans"] = spans
         intermediates["tokens"] = {name: x[:, slice(*span)] for name, span in spans.items()}
         return x[:, 0], intermediates
@@ -122,10 +150,10 @@ def _prefix_mask(length: int, start: int, end: int) -> jax.Array:
 def _choose(
     x: jax.Array, sizes: dict[str, int], kept: Mapping[str, jax.Array]
 ) -> tuple[jax.Array, dict[str, int]]:
-    """The class token and the tokens that are kept, and how many these are of each modality.
+    """The class token, the tokens that are kept, and the registers; how many tokens are kept.
 
     Args:
-      x: [B, 1 + ΣT_m, D], with positions.
+      x: [B, 1 + ΣT_m + r, D], with positions.
       sizes: T_m by modality.
       kept: int32 [B, K_m] by modality; one that is not named stays whole.
     """
@@ -138,4 +166,4 @@ def _choose(
             left[name] = kept[name].shape[1]
         parts.append(part)
         start += size
-    return jnp.concatenate(parts, axis=1), left
+    return jnp.concatenate([*parts, x[:, start:]], axis=1), left
