@@ -215,7 +215,7 @@ def run_evaluate(
         show_probes("What it uses (docs/reading.md)", found, console)
     show_verdict((workdir.results() or {}).get("verdict", content["verdict"]), console)
     console.print(f"Written to {path}", soft_wrap=True)
-    if finished:
+    if finished and probed.predictions.answered:
         page = run_report.write_run_report(config, workdir, command)
         console.print(f"What it uses, with pictures: {page}", soft_wrap=True)
     return 0

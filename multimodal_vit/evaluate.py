@@ -144,6 +144,11 @@ def main_metric(values: Mapping[str, Any]) -> float:
     return next((values[name] for name in MAIN_METRICS if name in values), math.nan)
 
 
+def has_verdict(results: Mapping[str, Any] | None) -> bool:
+    """Whether a run's results are there and hold an accuracy; pre-training has none."""
+    return results is not None and any(name in results["test"] for name in MAIN_METRICS)
+
+
 def in_words(values: Mapping[str, Any]) -> str:
     """The accuracies among some metrics, for a line of text."""
     if "accuracy" in values:

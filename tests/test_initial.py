@@ -1,10 +1,13 @@
 """Runs that start from another run's parameters, and parameters that stay."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
+from conftest import ROOT
 
-from multimodal_vit.config import changed
+from multimodal_vit.config import changed, from_file
 from multimodal_vit.errors import UserError
 from multimodal_vit.run import run
 from multimodal_vit.train.experiment import Experiment
@@ -82,3 +85,54 @@ def test_a_parameter_that_the_other_run_lacks_is_named():
     params = {"head": {"kernel": np.zeros(2)}}
     with pytest.raises(UserError, match="it has no parameter head/kernel; take"):
         taken_over(params, {}, ("head",), "it")
+
+
+# ---- in a study ----
+
+
+def test_a_condition_runs_behind_the_one_that_it_starts_from(config):
+    from multimodal_vit.study.definition import in_order, problems, runs_of, study
+
+    second = changed(config, {"model.initial": "@first", "train.objective": "bag"})
+    asked = study("Does it help?", {"second": second, "first": config, "alone": config})
+    assert in_order(asked.conditions) == ["first", "alone", "second"]
+    runs = runs_of(asked, Path("there"))
+    assert [run.condition for run in runs[:3]] == ["first", "alone", "second"]
+    assert runs[2].starts_from.path == runs[0].workdir.path
+    assert list(problems(asked)) == []
+    asked.conditions.first.model.initial = "@second"
+    assert any("leads back to itself" in line for line in problems(asked))
+    asked.conditions.first.model.initial = "@nobody"
+    assert any("'nobody' is no condition; there are" in line for line in problems(asked))
+
+
+def test_the_studies_of_objectives_are_right():
+    from multimodal_vit.study.definition import check
+
+    for name in ("study_objectives", "study_few_labels", "study_depth"):
+        for preset in ("full", "quick"):
+            check(from_file(f"{ROOT / 'configs' / name}.py:{preset}"))
+
+
+def test_a_study_trains_one_condition_and_goes_on_from_it_in_another(
+    config, tiny_splits, tmp_path, monkeypatch
+):
+    from multimodal_vit.study import runner
+    from multimodal_vit.study.definition import study
+
+    monkeypatch.setattr(runner, "load_data", lambda configs: lambda config: tiny_splits)
+    before = changed(config, {"train.objective": "mae", "model.stem": "conv"})
+    after = changed(before, {"train.objective": "bag", "model.initial": "@before"})
+    asked = study("Does it help?", {"after": after, "before": before})
+    asked.num_seeds = 1
+    for name in asked.conditions:
+        asked.conditions[name].evaluation.suites = ("order_foil",)
+    assert runner.run_all(asked, tmp_path) == {}
+    first, second = (
+        Workdir(tmp_path / "runs" / name / "seed_0").results() for name in ("before", "after")
+    )
+    assert "match_accuracy" not in first["test"] and first["test"]["varied_error"] > 0
+    assert "has no verdict to ask" in first["skipped"]["order_foil"]
+    assert second["initial"]["workdir"] == "@before"
+    assert second["initial"]["pflop"] == first["pflop"]
+    assert "threshold" in second and "order_foil" in second["suites"]

@@ -1,6 +1,5 @@
 """What the pages of studies and of single runs share: their runs, the strip, pictures, rules."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from multimodal_vit.analysis import study_figures as figures
 from multimodal_vit.analysis.figures import task_sheet
 from multimodal_vit.analysis.pages import MakeFigure
 from multimodal_vit.analysis.study_results import ConditionResults
-from multimodal_vit.evaluate import main_metric
+from multimodal_vit.evaluate import has_verdict
 from multimodal_vit.study.definition import StudyRun
 from multimodal_vit.study.runner import load_data
 
@@ -26,8 +25,7 @@ def finished_conditions(config: ConfigDict, all_runs: Sequence[StudyRun]) -> lis
     """
     runs: dict[str, list[StudyRun]] = {}
     for run in all_runs:
-        results = run.workdir.results()
-        if results is not None and not math.isnan(main_metric(results["test"])):
+        if has_verdict(run.workdir.results()):
             runs.setdefault(run.condition, []).append(run)
     ordered = {name: runs[name] for name in config.conditions if name in runs}
     splits_of = load_data(mine[0].config for mine in ordered.values())

@@ -5,6 +5,7 @@
 In a study "@NAME" is the run of another condition with the same seed.
 """
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
 from multimodal_vit import distributed
-from multimodal_vit.errors import UserError
-from multimodal_vit.files import file_checksum
+from multimodal_vit.errors import DamagedError, UserError
+from multimodal_vit.files import file_checksum, read_json
 from multimodal_vit.train.checkpoint import CHECKSUMS, Checkpoints
 from multimodal_vit.train.experiment import Experiment
 
@@ -52,8 +53,8 @@ def initial_variables(
       folder: of the run.
 
     Returns:
-      Arrays by path, and what is known of them: "workdir", "step", "config_name" and
-      "sha256", of the checkpoint's own checksums.
+      Arrays by path, and what is known of them: "workdir", "step", "config_name", "sha256", of the
+      checkpoint's own checksums, and, of a finished run, "pflop", what its training cost.
 
     Raises:
       UserError: no run there, it is damaged, or it was trained on other data.
@@ -85,6 +86,8 @@ def initial_variables(
         raise UserError(f"{what}: the run in {folder} cannot be used: {error}") from error
     checksum = file_checksum(checkpoints.directory / str(step) / CHECKSUMS)
     known = {"workdir": experiment.config.model.initial, "step": step, "sha256": checksum}
+    with contextlib.suppress(OSError, DamagedError, KeyError):  # what it cost, where it is known
+        known["pflop"] = read_json(folder / "results.json")["pflop"]
     return by_path(state.params), known | {"config_name": saved.name}
 
 
