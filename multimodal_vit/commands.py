@@ -10,7 +10,7 @@ from rich.console import Console
 
 from multimodal_vit import config as configuration
 from multimodal_vit import distributed
-from multimodal_vit.analysis import figures, run_report, tables
+from multimodal_vit.analysis import figures, tables
 from multimodal_vit.errors import UserError
 from multimodal_vit.files import remove_left_over
 from multimodal_vit.interruption import stop_on_signal
@@ -215,7 +215,9 @@ def run_evaluate(
     show_verdict((workdir.results() or {}).get("verdict", content["verdict"]), console)
     console.print(f"Written to {path}", soft_wrap=True)
     if finished:
-        page = run_report.write_run_report(config, workdir, command)
+        from multimodal_vit.analysis.run_report import write_run_report  # late: it takes a second
+
+        page = write_run_report(config, workdir, command)
         console.print(f"What it uses, with pictures: {page}", soft_wrap=True)
     return 0
 
