@@ -28,7 +28,7 @@ from multimodal_vit.analysis.pages import figures_in, percent, write_pages
 from multimodal_vit.analysis.probe_report import probe_section
 from multimodal_vit.analysis.statistics import Summary
 from multimodal_vit.analysis.study_results import ConditionResults, class_shares
-from multimodal_vit.study.definition import SUMMARY, runs_of
+from multimodal_vit.study.definition import SUMMARY, runs_of, seeds_of
 from multimodal_vit.train.progress import duration
 from multimodal_vit.workdir import Workdir
 
@@ -102,7 +102,7 @@ def _page(
     classifies = conditions[0].task.classifies  # and so do the others: study.definition.problems
     second = "macro_f1" if classifies else "class_accuracy"
     figure = figures_in(folder)
-    planned = dict.fromkeys(config.conditions, config.num_seeds)
+    planned = seeds_of(config)
     rows = [
         {
             "name": c.name,
@@ -206,11 +206,18 @@ def _budget(config: ConfigDict) -> str:
     samples = {name: c.train.num_samples for name, c in config.conditions.items()}
     if len(set(samples.values())) == 1:
         return (
-            f"Every condition had the same budget: {_seeds(config.num_seeds)}, each with at most "
-            f"{next(iter(samples.values())):,} training pairs (rounded to whole epochs)."
+            f"Every condition had the same budget: {_seeds(config.num_seeds)}{_more(config)}, each "
+            f"with at most {next(iter(samples.values())):,} training pairs (rounded to whole "
+            "epochs)."
         )
     listed = "; ".join(f"{name} {number:,}" for name, number in samples.items())
     return f"The budgets differ. Training pairs at most, for each of {_seeds(config.num_seeds)}: {listed}."  # noqa: E501
+
+
+def _more(config: ConfigDict) -> str:
+    if not config.control_seeds:
+        return ""
+    return f" ({_seeds(config.control_seeds)} for {config.control})"
 
 
 def _seeds(number: int) -> str:
