@@ -12,8 +12,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
+from multimodal_vit.analysis import study_control, study_tests
 from multimodal_vit.analysis import study_figures as figures
-from multimodal_vit.analysis import study_tests
 from multimodal_vit.analysis.cells import FAR_APART, PageTable, cell
 from multimodal_vit.analysis.page_parts import (
     by_data,
@@ -63,8 +63,10 @@ def write_report(
         "answers": _answers(conditions, tests),
         "tests": tests,
         "suite_tests": study_tests.suite_tests(config, conditions),
+        "control": study_control.control_tests(config, conditions),
         "failed": dict(failed),
     }
+    content["answers"] += study_control.control_sentences(content["control"])
     Workdir(folder).save_json(SUMMARY, _without_nan(content))
     page = _page(config, folder, conditions, summaries, content, command)
     write_pages(folder, "report", page)
@@ -138,6 +140,7 @@ def _page(
         "shapes": {c.name: c.shapes() for c in conditions},
         "rows": rows,
         "tests": content["tests"],
+        "control": study_control.control_table(content["control"], conditions),
         "judgement": _judgement(conditions),
         "accuracies": figure(
             "accuracies",
