@@ -9,7 +9,8 @@ times.
 
 A run is killed (SIGKILL) at "start-up", a random time after the start; in "steps", after a log
 line; in "validation", after the log line before one; in "checkpoint", when its temporary folder has
-appeared. Studies and searches are killed at any moment. After SIGTERM and SIGINT, at any moment
+appeared. Studies, searches and "probed" runs, which end with all suites and checks, are killed at
+any moment. After SIGTERM and SIGINT, at any moment
 from the second second on, the process must end by itself within ten, with code 0 or 130.
 """
 
@@ -47,6 +48,7 @@ TIMES = re.compile(
 MOMENTS = {
     "run": ("start-up", "steps", "validation", "checkpoint", "SIGTERM", "SIGINT"),
     "study": ("SIGKILL", "SIGKILL", "SIGTERM", "SIGKILL", "SIGINT"),
+    "probed": ("SIGKILL", "SIGKILL", "SIGTERM", "SIGKILL", "SIGINT"),
     "search": ("SIGKILL", "SIGKILL", "SIGTERM", "SIGKILL", "SIGINT"),
 }
 
@@ -69,13 +71,14 @@ def get_config():
 """
 BODIES = {
     "run": "return BASE",
+    "probed": "return changed(BASE, {'evaluation.suites': ('all',)})",
     "study": "config = study('Crash test', cross(BASE, decay=DECAY), [('on', 'off')]); "
     "config.num_seeds = 2; return config",
     "search": "space = {'train.weight_decay': (0.0, 1.0)}; "
     "config = search('Crash test', {'digits': (BASE, space)}); "
     "config.num_trials = config.num_seeds = 2; config.max_attempts = 10_000; return config",
 }
-EPOCHS = {"run": 20, "study": 4, "search": 4}
+EPOCHS = {"run": 20, "probed": 2, "study": 4, "search": 4}
 
 
 @dataclasses.dataclass
@@ -102,7 +105,7 @@ class Subject:
         self.lives = 0
         config = folder / f"{kind}.py"
         config.write_text(EXPERIMENT.format(epochs=epochs, body=BODIES[kind]))
-        mode = {"run": "train"}.get(kind, kind)
+        mode = {"run": "train", "probed": "train"}.get(kind, kind)
         self.command = [
             sys.executable, "-m", "multimodal_vit.main", f"--mode={mode}", f"--config={config}",
             f"--workdir={self.workdir}",
@@ -127,8 +130,8 @@ class Subject:
 
     def is_over(self) -> bool:
         """Whether its results are there."""
-        name = {"run": "results.json", "study": "study.json", "search": "search_results.json"}
-        path = self.workdir / name[self.kind]
+        name = {"study": "study.json", "search": "search_results.json"}
+        path = self.workdir / name.get(self.kind, "results.json")
         if not path.exists():
             return False
         if self.kind != "search":
@@ -223,7 +226,7 @@ def kill_all(
     """Kills subjects of a kind at some moments, each until it is over, and compares them.
 
     Args:
-      kind: "run", "study" or "search".
+      kind: of `BODIES`.
       moments: of each kill.
       epochs: of each run.
       folder: for all workdirs.
@@ -310,12 +313,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default: 0)")
     parser.add_argument("--kinds", nargs="+", choices=list(BODIES), default=list(BODIES))
     parser.add_argument("--moments", nargs="+", help="of the kills (default: all)")
-    parser.add_argument("--epochs", type=int, help="of each run (default: 20, 4 in studies)")
+    parser.add_argument("--epochs", type=int, help="of each run (default: 20; probed 2, others 4)")
     arguments = parser.parse_args()
     # A shell starts what it runs in the background deaf to Ctrl-C, and so would these be.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     rng = random.Random(arguments.seed)
-    shares = {"run": 3, "study": 1, "search": 1}
+    shares = {"run": 3, "probed": 1, "study": 1, "search": 1}
     total = sum(shares[kind] for kind in arguments.kinds)
     counts: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="crash-test-") as folder:

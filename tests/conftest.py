@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -102,40 +103,21 @@ def tiny_splits(digits):
 
 
 @pytest.fixture(scope="session")
-def trained(tiny_splits, tmp_path_factory):
-    """An experiment on 88 digits, of three steps, and the folder of its finished run."""
+def trained(tmp_path_factory):
+    """An experiment on the digits and the folder of its finished run, which describes its data."""
     import jax
 
-    from multimodal_vit.config import changed, small
-    from multimodal_vit.run import run
+    from multimodal_vit import about_data
     from multimodal_vit.train.experiment import Experiment
     from multimodal_vit.workdir import Workdir
 
-    config = changed(
-        small(),
-        {
-            "name": "tiny",
-            "data.source": "digits",
-            "data.name": "digits",
-            "model.patch_size": 7,
-            "model.embedding_dim": 16,
-            "model.num_encoder_layers": 1,
-            "model.mlp_dim": 32,
-            "model.num_heads": 2,
-            "train.num_samples": 88,
-            "train.batch_size": 32,
-            "train.patience": 0,
-            "train.warmup_steps": 1,
-            "evaluation.batch_size": 32,
-            "evaluation.suites": ("order_foil",),
-        },
-    )
-    experiment = Experiment.create(config, tiny_splits, jax.devices()[:1])
-    folder = tmp_path_factory.mktemp("runs") / "tiny"
-    workdir = Workdir(folder)
-    workdir.make_folder()
-    run(experiment, workdir)
-    return experiment, folder
+    folder = tmp_path_factory.mktemp("runs")
+    with zipfile.ZipFile(ROOT / "tests" / "legacy" / "runs.zip") as archive:
+        archive.extractall(folder)
+    workdir = Workdir(folder / "finished")
+    experiment = Experiment.create(workdir.saved_config(), devices=jax.devices()[:1])
+    about_data.keep(experiment.splits, workdir.path)
+    return experiment, workdir.path
 
 
 def run_command(*arguments: str, cwd: Path, devices: int = 1, **environment: str):

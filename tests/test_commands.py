@@ -13,6 +13,7 @@ import pytest
 from conftest import ROOT, command_environment, data_path, run_command
 from PIL import Image
 
+from multimodal_vit import about_data
 from multimodal_vit import main as main_module
 from multimodal_vit.files import file_checksum, read_json, write_json
 from multimodal_vit.train.writer import read_metrics
@@ -60,6 +61,7 @@ def test_training_ends_in_a_table_results_and_pictures(finished):
         assert low <= results["test"][name] <= high
     assert 0.3 < results["test"]["match_accuracy"] < 1
     assert f"{results['test']['match_accuracy']:.2%}" in done.stdout
+    assert about_data.read(workdir).fingerprint == results["data"]["fingerprint"]
     rows = read_metrics(workdir / "metrics.jsonl")
     assert [r["step"] for r in rows if r["split"] == "validation"] == [23, 46]
     for picture in ("samples.png", "curves.png"):

@@ -23,20 +23,12 @@ def model(trained):
     return multimodal_vit.load(trained[1])
 
 
-@pytest.fixture(autouse=True)
-def data_at_hand(trained, monkeypatch):
-    """The run's data, which are a part of the digits."""
-    monkeypatch.setattr(pairs, "load_splits", lambda *_: trained[0].splits)
-
-
 @pytest.fixture(scope="module")
 def written(trained, model, tmp_path_factory):
     """The folder of an export as safetensors and StableHLO, and what was said to be written."""
     out = tmp_path_factory.mktemp("export") / "model"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pairs, "load_splits", lambda *_: trained[0].splits)
-        results = Workdir(trained[1]).results()
-        return out, export(model, results, out, ["safetensors", "stablehlo"])
+    results = Workdir(trained[1]).results()
+    return out, export(model, results, out, ["safetensors", "stablehlo"])
 
 
 def test_an_exported_folder_loads_to_the_same_bits(written, model, trained):
@@ -45,7 +37,7 @@ def test_an_exported_folder_loads_to_the_same_bits(written, model, trained):
         "README.md", "config.json", "model.safetensors", "model.stablehlo", "repeat.py",
     }  # fmt: skip
     assert [(one.name, one.difference, one.num_pairs) for one in said] == [
-        ("safetensors", 0.0, 40), ("stablehlo", said[1].difference, 40),
+        ("safetensors", 0.0, 64), ("stablehlo", 0.0, 64),
     ]  # fmt: skip
     again = multimodal_vit.load(out)
     batch = trained[0].examples(16)
@@ -80,7 +72,7 @@ def test_stablehlo_runs_where_neither_flax_nor_this_package_is(written, model, t
     assert done.stdout.strip() == "[]"
     with np.load(tmp_path / "answers.npz", allow_pickle=False) as found:
         assert found["logits"] == pytest.approx(model.logits(inputs), abs=1e-6)
-        assert found["attention"].shape == (5, 1, 2, 4, 4)
+        assert found["attention"].shape == (5, 1, 2, 4, 16)
 
 
 def test_the_card_says_what_the_model_does_not_do(written, trained):
@@ -94,7 +86,6 @@ def test_the_card_says_what_the_model_does_not_do(written, trained):
     order = results["suites"]["order_foil"]
     assert f"| the labels are right but in another order | {order['auroc']:.3f} |" in card
     assert "a picture of anything else gets an answer" in card
-    assert results["verdict"]["can"] in card
     assert "0, 1, 2, 3, 4, 5, 6, 7, 8, 9" in card
     for name in ("model.safetensors", "model.stablehlo"):
         assert f"| `{name}` |" in card
@@ -127,15 +118,15 @@ def test_a_writer_that_fails_leaves_the_earlier_export_as_it_was(written, model,
     assert {path: path.read_bytes() for path in out.iterdir()} == before
 
 
-def test_data_that_are_others_or_not_at_hand_are_said(model, tmp_path, monkeypatch):
+def test_data_that_are_others_or_not_at_hand_are_said(model, tiny_splits, tmp_path, monkeypatch):
     def missing(*_):
         raise UserError("no data set 'digits'")
 
     monkeypatch.setattr(pairs, "load_splits", missing)
     with pytest.raises(UserError, match=r"compared with the model on its own data.*no data set"):
         export(model, None, tmp_path / "out", ["safetensors"])
-    monkeypatch.undo()
-    with pytest.raises(UserError, match="was trained on other data than scikit-learn digits"):
+    monkeypatch.setattr(pairs, "load_splits", lambda *_: tiny_splits)
+    with pytest.raises(UserError, match="was trained on other data than 96 digits"):
         export(model, None, tmp_path / "out", ["safetensors"])
     assert list(tmp_path.iterdir()) == []
 
@@ -160,7 +151,7 @@ def test_export_from_the_command_line(trained, tmp_path, monkeypatch, capsys):
     assert main.main([*flags, "--formats=safetensors"]) == 0
     said = capsys.readouterr().out
     assert "run/export/model.safetensors" in said
-    assert "tiny, seed 0, step 3" in said
+    assert "seed 0, step 24" in said
     config = json.loads((tmp_path / "run" / "export" / "config.json").read_text())
     assert config["class_names"] == list("0123456789")
     assert main.main(["main", "--mode=export", "--workdir=run/export", "--formats=onnx"]) == 2

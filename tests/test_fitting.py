@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from conftest import data_path
+from conftest import ROOT, data_path, load_module
 from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -15,18 +15,7 @@ from multimodal_vit.pictures.reading import read
 NUM_PICTURES = 200
 
 
-def photograph(image: np.ndarray, rng: np.random.Generator, dark_ink: bool) -> Image.Image:
-    """An image of light ink on black as a larger picture, off the middle, on grey paper."""
-    side = int(rng.integers(50, 150))
-    ink = np.asarray(Image.fromarray(image[..., 0]).resize((side, side), Image.BICUBIC)) / 255.0
-    margins = rng.integers(side // 5, side, (2, 2))
-    ink = np.pad(ink, margins)
-    paper, pen = (rng.uniform(0.6, 0.9), rng.uniform(0.0, 0.2)) if dark_ink else (
-        rng.uniform(0.1, 0.4), rng.uniform(0.8, 1.0)
-    )  # fmt: skip
-    grain = rng.normal(0, 0.01, ink.shape)
-    tones = np.clip(paper + (pen - paper) * ink + grain, 0, 1)
-    return Image.fromarray(np.round(tones * 255).astype(np.uint8))
+photograph = load_module(ROOT / "benchmarks" / "photographs.py").photograph
 
 
 @pytest.fixture(scope="module")

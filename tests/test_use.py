@@ -45,13 +45,6 @@ def test_a_loaded_model_answers_as_the_trained_one_without_its_data(trained, mon
     assert model.class_names == experiment.splits.train.class_names
 
 
-def test_the_run_describes_its_data_when_it_begins(trained):
-    experiment, folder = trained
-    about = about_data.read(folder)
-    assert about == about_data.AboutData.of(experiment.splits)
-    assert about.appearance.describe().startswith("light ink on dark paper, 28.0 px long")
-
-
 def test_pictures_as_files_images_and_arrays_get_the_same_answer(model, pictures):
     opened = [Image.open(path) for path in pictures]
     arrays = [np.asarray(image) for image in opened]
@@ -68,7 +61,7 @@ def test_pictures_as_files_images_and_arrays_get_the_same_answer(model, pictures
     assert set(both[0].classes) == set("0123456789")
     assert all(0 < value < 1 for value in both[0].classes.values())
     weights = both[1].attention.of_words()  # (1, n, P)
-    assert weights.shape == (1, 4, 4)
+    assert weights.shape == (1, 4, 16)
     assert weights.sum(axis=-1) == pytest.approx(1)
     assert len(both[1].attention.plot().axes) == 4
 

@@ -17,6 +17,7 @@ _FIGURES = {
     "class_accuracy": "per-class accuracy",
     "auroc": "AUROC of true against false texts",
 }
+_NOTHING_SAID = dict.fromkeys(("can", "uses", "bias", "calibration"), "")
 
 
 def text(
@@ -60,7 +61,7 @@ def text(
         "test": _figures(results.get("test", {})),
         "num_pairs": results.get("test", {}).get("num_pairs", 0),
         "foils": _foils(results.get("suites", {}), suites_for(model.task)),
-        "verdict": results.get("verdict") or {},
+        "verdict": _NOTHING_SAID | (results.get("verdict") or {}),
         "cost": {name: results.get(name) for name in ("samples_seen", "parameters", "pflop")},
         "versions": results.get("versions", {}),
         "files": [(_shown(one.path, folder), one.num_bytes, one.difference) for one in written],
