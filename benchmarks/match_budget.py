@@ -81,6 +81,14 @@ def row(design: str, config: ConfigDict, reference: tuple[int, float]) -> dict[s
     }  # fmt: skip
 
 
+def line(one: dict[str, Any]) -> str:
+    """A row of the table in docs/fusion.md."""
+    return (
+        f"| `{one['design']}` | {one['parameters']:,} | {one['parameters_ratio']:.3f} | "
+        f"{one['flop'] / 1e6:.2f} | {one['flop_ratio']:.3f} |"
+    )
+
+
 def search(
     base: ConfigDict, design: str, fixed: dict[str, Any], knob: str | None
 ) -> dict[str, Any]:
@@ -129,12 +137,7 @@ def main() -> None:
             settings = search(base, design, *SEARCHED[design])
         one = row(design, changed(base, {"model.fusion": design} | settings), reference)
         rows.append(one)
-        print(
-            f"| `{design}` | {one['parameters']:,} | {one['parameters_ratio']:.3f} | "
-            f"{one['flop'] / 1e6:.2f} | {one['flop_ratio']:.3f} |"
-            + (f" {settings}" if arguments.search else ""),
-            flush=True,
-        )
+        print(line(one) + (f" {settings}" if arguments.search else ""), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
 

@@ -280,6 +280,7 @@ def test_parameters_by_formula_and_the_budget(design):
     config = configuration.from_file(f"{ROOT / 'configs' / 'fusion.py'}:{design}")
     found = module.row(design, config, reference)
     assert found["parameters"] == EMBEDDINGS + FORMULAS[design]
+    assert module.line(found) in (ROOT / "docs" / "fusion.md").read_text()
     outside = load_module(ROOT / "configs" / "fusion.py").UNMATCHED
     if design != "bag":
         assert abs(found["parameters_ratio"] - 1) < module.TOLERANCE
