@@ -51,6 +51,7 @@ SEARCHED: dict[str, tuple[dict[str, Any], str | None]] = {
     "late_transformer": ({LAYERS: 2}, REGISTERS),
     "unit": ({LAYERS: 2}, "model.fusion_options.num_queries"),
     "perceiver": ({LAYERS: 2}, "model.fusion_options.num_latents"),
+    "hip": ({LAYERS: 1} | _options(group_latents=3), "model.fusion_options.num_latents"),
     "flamingo": ({LAYERS: 2}, REGISTERS),
     "mbt": ({LAYERS: 2}, "model.fusion_options.num_bottlenecks"),
     "moe": ({LAYERS: 3}, None),

@@ -248,6 +248,7 @@ FORMULAS = {
     "unit": unimodal(1, 156) + 2 * W + 12 * W + 2 * (2 * W + attention(W) + cross(W, 156))
     + 2 * W + HEAD,
     "perceiver": 2 * W + 8 * W + 10 * W + 2 * cross(W, W) + 2 * block(W, 508) + 3 * W + HEAD,
+    "hip": 2 * 4 * W + 15 * W + 5 * W + W + 3 * cross(W, W) + 2 * block(W, 312) + 2 * W + HEAD,
     "flamingo": 4 * W + 4 * W + cross(W, 200) + 2 * W + 7 * W + 11 * W
     + 2 * (cross(W, 200) + 2 + block(W, 200)) + 2 * W + HEAD,
     "mbt": 2 * (W + 5 * W) + 4 * W + 4 * block(W, 320) + 2 * W + HEAD,
@@ -439,8 +440,8 @@ def test_a_perceiver_does_not_see_the_order_of_its_array():
     assert fusion.repeats == 1
 
 
-def test_the_encoders_of_unit_and_flava_read_one_modality():
-    for design in ("unit", "flava", "late_transformer"):
+def test_what_comes_before_the_joint_part_reads_one_modality():
+    for design in ("unit", "flava", "late_transformer", "hip"):
         params = made(design)[1]
         found = apply(design, params, crossed())[1]
         np.testing.assert_array_equal(
