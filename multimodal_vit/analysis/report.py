@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
-from multimodal_vit.analysis import study_control, study_tests
+from multimodal_vit.analysis import design_figure, study_control, study_tests
 from multimodal_vit.analysis import study_figures as figures
 from multimodal_vit.analysis.cells import FAR_APART, PageTable, cell
 from multimodal_vit.analysis.page_parts import (
@@ -137,6 +137,14 @@ def _page(
         "suite_answer": study_tests.suite_answer(content["suite_tests"]),
         "suite_tests": content["suite_tests"],
         "strip": strip_of(conditions, figure),
+        "designs": figure(
+            "designs",
+            lambda: design_figure.designs(conditions),
+            "Which tokens take from which by attention, layer by layer, read off the untrained "
+            "models; red: what the summary takes.",
+        )
+        if len({c.config.model.fusion for c in conditions}) > 1
+        else None,
         "shapes": {c.name: c.shapes() for c in conditions},
         "rows": rows,
         "tests": content["tests"],

@@ -13,7 +13,7 @@ from multimodal_vit.components import component, get, option
 from multimodal_vit.models.base import Fusion
 from multimodal_vit.models.encoder import TRUNK, CrossBlock, EncoderBlock, encoder_problems
 from multimodal_vit.models.fusions.perceiver import LATENT
-from multimodal_vit.models.joint_map import joint_map, joint_sizes, spans
+from multimodal_vit.models.joint_map import joint_attention, joint_map, joint_sizes
 from multimodal_vit.models.streams import NORMAL, Trunk, learned
 from multimodal_vit.sampler import Task
 
@@ -119,7 +119,7 @@ class Hip(Fusion):
             for seen_from, w in zip(columns, weights, strict=True):
                 maps.append(joint_map([(["latents"], seen_from, w)], sizes))
             maps.append(joint_map([(["summary"], ["latents"], last)], sizes))
-            found |= {"attention_weights": maps, "spans": spans(sizes, list(tokens))}
+            found |= joint_attention(maps, sizes, list(tokens))
         return trunk.norm()(summary)[:, 0], found
 
     def _level(self, name: str, dim: int) -> tuple[CrossBlock, list[EncoderBlock]]:
