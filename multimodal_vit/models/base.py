@@ -75,11 +75,12 @@ class Fusion(Part):
     `__call__(tokens, *, train, return_attention) -> summary [B, D], intermediates`; one that
     `takes_kept` is also given `kept`, see `MultimodalViT.fuse`. Tokens come without positions.
     Intermediates are a dict: "tokens", its outputs for each modality [B, T_m, D]; "summaries", one
-    for each modality [B, D], where it has streams of their own; "spans", where each modality stands
-    among the tokens that "attention_weights" [B, heads, T, T], one for each layer and on request,
-    are about; token 0 is the summary. "readout": True says that the last of these is no layer, but
-    what the summary is made of (`joint_map`). "losses" [B] by name, weighted, are added to the
-    objective in training; "gates" are a design's own evidence, of any shape.
+    for each modality [B, D], where it has streams of their own. On request "attention_weights"
+    [B, heads, T, T], one for each layer, of which token 0 is the summary; "spans", where each
+    modality stands among these tokens, "index", where all kinds of tokens stand; "readout": True
+    says that the last is no layer, but what the summary is made of (`joint_map`). "losses" [B] by
+    name, weighted, are added to the objective in training; "gates" are a design's own evidence, of
+    any shape.
     """
 
     reads: ClassVar[tuple[str, ...] | None] = None

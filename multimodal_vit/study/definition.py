@@ -58,6 +58,11 @@ def study(
         }
     )
     config.published_source = ""
+    config.control = ""  # a condition that all others are compared with, as one family
+    config.control_seeds = 0  # its seeds; 0: as many as the others have
+    config.apart = ()  # conditions that are not in that family, such as those that must fail
+    config.margin = 0.005  # of accuracy, up to which a condition counts as not worse
+    config.order_margin = 0.05  # the same of the AUROC of order foils
     return config
 
 
@@ -111,13 +116,23 @@ class StudyRun:
 def runs_of(config: ConfigDict, workdir: Path) -> list[StudyRun]:
     """The runs of a study, the first seed of every condition first."""
     found = []
-    for seed in range(config.first_seed, config.first_seed + config.num_seeds):
+    planned = seeds_of(config)
+    for place in range(max(planned.values(), default=0)):
+        seed = config.first_seed + place
         for condition, experiment in config.conditions.items():
+            if place >= planned[condition]:
+                continue
             changes = {"name": condition, "seed": seed}
             own = configuration.changed(experiment, changes)
             folder = workdir / "runs" / condition / f"seed_{seed}"
             found.append(StudyRun(condition, own, Workdir(folder)))
     return found
+
+
+def seeds_of(config: ConfigDict) -> dict[str, int]:
+    """How many seeds each condition gets."""
+    more = {config.control: config.control_seeds or config.num_seeds}
+    return {name: more.get(name, config.num_seeds) for name in config.conditions}
 
 
 def check(config: ConfigDict) -> None:
@@ -183,7 +198,23 @@ def problems(config: ConfigDict) -> Iterator[str]:
                         f"comparisons: {pair[0]} and {pair[1]} differ in evaluation.{field} "
                         f"({first[field]} and {second[field]}), so they answer different pairs"
                     )
-    for name in {*itertools.chain(*pairs), *config.published}:
+    named = {*itertools.chain(*pairs), *config.published, *config.apart, config.control} - {""}
+    for name in sorted(map(str, named)):
         if name not in config.conditions:
             known = ", ".join(config.conditions)
-            yield f"comparisons and published: {name!r} is no condition; there are: {known}"
+            yield (
+                f"comparisons, published, control and apart: {name!r} is no condition; there are: "
+                f"{known}"
+            )
+    yield from _control_problems(config)
+
+
+def _control_problems(config: ConfigDict) -> Iterator[str]:
+    """What does not fit the condition that the others are compared with."""
+    if not config.control and (config.control_seeds or config.apart):
+        yield "control_seeds and apart are for a study with a control; name it"
+    if config.control and config.control in config.apart:
+        yield f"apart: {config.control!r} is the control"
+    for field in ("margin", "order_margin"):
+        if not 0 <= config[field] < 1:
+            yield f"{field}={config[field]} must be at least 0 and below 1"
