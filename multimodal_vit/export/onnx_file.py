@@ -1,5 +1,6 @@
 """The model as one ONNX file, by jax2onnx, checked with ONNX Runtime."""
 
+import logging
 import warnings
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def write(program: Program, path: Path) -> None:
         jax.ShapeDtypeStruct(("B", *program.shapes[name]), program.dtypes[name])
         for name in program.inputs
     ]
+    logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it warns of shapes that nobody asked for
     try:
         with plain_convolutions(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
