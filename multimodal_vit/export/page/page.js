@@ -48,6 +48,7 @@ function makeCell(index) {
   const look = document.createElement("canvas");
   [look.width, look.height, look.className] = [pad.width, pad.height, "look"];
   pad.after(look);
+  pad.getContext("2d", { willReadFrequently: true });
   pad.setAttribute("role", "img");
   [seen.width, seen.height] = [W, H];
   const select = cell.querySelector("select");
