@@ -1,4 +1,4 @@
-"""The tables of README, docs/probes.md and docs/results.md, in Markdown, from a study's folder.
+"""The tables of README and of the results in docs/, in Markdown, from a study's folder.
 
 Reads the `results.json` and `metrics.jsonl` of its runs; no data and no model are needed. What runs
 were not asked is a dash; the study's own command asks them, and so does `--mode=evaluate
@@ -7,7 +7,7 @@ were not asked is a dash; the study's own command asks them, and so does `--mode
     python benchmarks/study_tables.py runs/study_probes_small
     python benchmarks/study_tables.py runs/study_probes_small --conditions mnist_conv mnist_patch
     python benchmarks/study_tables.py runs/study_tokens --training order_foil
-    python benchmarks/study_tables.py runs --into docs/probes.md
+    python benchmarks/study_tables.py runs --into docs/probe_results.md
 """
 
 import argparse

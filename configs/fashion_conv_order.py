@@ -1,7 +1,7 @@
 """Fashion-MNIST with convolutions, trained with permuted texts too.
 
 Half of the false texts are the true ones permuted; everything else, the presets too, is
-`fashion_conv.py`. What this changes stands in docs/probes.md.
+`fashion_conv.py`. What this changes stands in docs/probe_results.md.
 
     python -m multimodal_vit.main --config=configs/fashion_conv_order.py:small
 """

@@ -1,7 +1,7 @@
 """Fashion-MNIST with raw patches, trained with permuted texts too.
 
 Half of the false texts are the true ones permuted; everything else, the presets too, is
-`fashion_patch.py`. What this changes stands in docs/probes.md.
+`fashion_patch.py`. What this changes stands in docs/probe_results.md.
 
     python -m multimodal_vit.main --config=configs/fashion_patch_order.py:small
 """

@@ -1,7 +1,7 @@
 """MNIST with convolutions, trained with permuted texts too.
 
 Half of the false texts are the true ones permuted; everything else, the presets too, is
-`mnist_conv.py`. What this changes stands in docs/probes.md.
+`mnist_conv.py`. What this changes stands in docs/probe_results.md.
 
     python -m multimodal_vit.main --config=configs/mnist_conv_order.py:small
 """

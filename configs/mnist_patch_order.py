@@ -1,7 +1,7 @@
 """MNIST with raw patches, trained with permuted texts too.
 
 Half of the false texts are the true ones permuted; everything else, the presets too, is
-`mnist_patch.py`. What this changes stands in docs/probes.md.
+`mnist_patch.py`. What this changes stands in docs/probe_results.md.
 
     python -m multimodal_vit.main --config=configs/mnist_patch_order.py:small
 """

@@ -1,7 +1,7 @@
 """What do the models use, by what they are trained on? Beside the modular oracle.
 
 The four conditions of `study_table41.py`, the same with half of the false texts permuted in
-training, and the oracles. What it found stands in docs/probes.md.
+training, and the oracles. What it found stands in docs/probe_results.md.
 Presets: as in `study_table41.py`. `small` takes about three hours on two cores.
 
     python -m multimodal_vit.main --mode=study --config=configs/study_probes.py:small

@@ -211,7 +211,7 @@ def run_evaluate(
         tables.results_table(f"{config.name}, checkpoint of step {best_step}", found["test"]),
     )
     if chosen:
-        show_probes("What it uses (docs/probes.md)", found, console)
+        show_probes("What it uses (docs/reading.md)", found, console)
     show_verdict((workdir.results() or {}).get("verdict", content["verdict"]), console)
     console.print(f"Written to {path}", soft_wrap=True)
     if finished:

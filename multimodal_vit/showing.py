@@ -77,7 +77,7 @@ def show_results(results: dict[str, Any], workdir: Workdir, console: Console) ->
     draw_curves(workdir, title, console)
     show(console, tables.results_table(title, results["test"]))
     if results.get("suites"):
-        show_probes("What it uses (docs/probes.md)", results, console)
+        show_probes("What it uses (docs/reading.md)", results, console)
     if results.get("verdict"):
         show_verdict(results["verdict"], console)
     console.print(

@@ -11,7 +11,7 @@ from conftest import ROOT, load_module
 from multimodal_vit import config as configuration
 from multimodal_vit.components import get
 from multimodal_vit.config import changed, small
-from multimodal_vit.models import SelfAttention,
+from multimodal_vit.models import SelfAttention
 from multimodal_vit.models.attention import MultiHeadAttention
 from multimodal_vit.models.experts import Experts, Routing, balance_losses
 from multimodal_vit.models.fusions import COMPONENTS
@@ -121,13 +121,38 @@ def test_every_design(design):
     assert all(x.shape == (B,) for x in found.get("losses", {}).values())
 
 
-@pytest.mark.parametrize("design", [d for d in DESIGNS if d not in WITHOUT_ATTENTION])
-def test_attention_is_a_joint_map_and_changes_no_bit(design):
+@pytest.mark.parametrize("design", DESIGNS)
+def test_attention_is_a_joint_map_and_the_gradient_reaches_every_parameter(design):
+    """In one program. After two steps: at the start Flamingo's gates are shut."""
     fusion, params, run = made(design)
     tokens = crossed()
-    ask = jax.jit(lambda p: fusion.apply({"params": p}, tokens, return_attention=True))
-    summary, found = ask(params)
-    np.testing.assert_array_equal(summary, run(params, tokens)[0])
+
+    @jax.jit
+    def ask(params):
+        def read(params):
+            found = fusion.apply({"params": params}, tokens, return_attention=True)
+            return jnp.sin(found[0]).sum(), found
+
+        return jax.grad(read, has_aux=True)(params)
+
+    gradient, (summary, found) = ask(params)
+    assert ("attention_weights" in found) == (design not in WITHOUT_ATTENTION)
+    assert bool(fusion.no_attention) == (design in WITHOUT_ATTENTION)
+    if design not in WITHOUT_ATTENTION:
+        np.testing.assert_array_equal(summary, run(params, tokens)[0])  # asking changes no bit
+        check_joint_maps(found)
+    if design == "flamingo":
+        params = shut(params)
+        gradient, _ = ask(params)
+    for size in (0.1, 0.07):
+        params = jax.tree.map(lambda p, g, size=size: p + size * jnp.sign(g), params, gradient)
+        gradient, _ = ask(params)
+    leaves = jax.tree_util.tree_leaves_with_path(gradient)
+    none = [jax.tree_util.keystr(path) for path, g in leaves if not float(jnp.abs(g).max()) > 1e-7]
+    assert none == []
+
+
+def check_joint_maps(found):
     weights = found["attention_weights"]
     total = weights[0].shape[-1]
     assert {w.shape for w in weights} == {(B, 2, total, total)}
@@ -140,27 +165,6 @@ def test_attention_is_a_joint_map_and_changes_no_bit(design):
     arrives = rollout(jnp.stack(weights, axis=1))[:, 0]
     for start, end in spans.values():
         assert float(arrives[:, start:end].sum(-1).min()) > 1e-3
-
-
-@pytest.mark.parametrize("design", DESIGNS)
-def test_the_gradient_reaches_every_parameter(design):
-    """After two steps; at the start Flamingo's gates are shut."""
-    fusion, params, _ = made(design)
-    tokens = crossed()
-
-    def read(params):
-        return jnp.sin(fusion.apply({"params": params}, tokens)[0]).sum()
-
-    gradient = jax.jit(jax.grad(read))
-    if design == "flamingo":
-        params = shut(params)
-    for size in (0.1, 0.07):
-        params = jax.tree.map(
-            lambda p, g, size=size: p + size * jnp.sign(g), params, gradient(params)
-        )
-    found = jax.tree_util.tree_leaves_with_path(gradient(params))
-    none = [jax.tree_util.keystr(path) for path, g in found if not float(jnp.abs(g).max()) > 1e-7]
-    assert none == []
 
 
 @pytest.mark.parametrize("design", DESIGNS)

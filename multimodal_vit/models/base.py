@@ -73,10 +73,13 @@ class Fusion(Part):
     """Tokens of all modalities to one summary.
 
     `__call__(tokens, *, train, return_attention) -> summary [B, D], intermediates`; one that
-    `takes_kept` is also given `kept`, see `MultimodalViT.fuse`. Intermediates are a dict: "tokens",
-    its outputs for each modality [B, T_m, D]; "spans", where each modality stands among the tokens
-    that "attention_weights" [B, heads, T, T], one for each layer and on request, are about; token 0
-    is the summary. "losses" [B] by name, weighted, are added to the objective in training.
+    `takes_kept` is also given `kept`, see `MultimodalViT.fuse`. Tokens come without positions.
+    Intermediates are a dict: "tokens", its outputs for each modality [B, T_m, D]; "summaries", one
+    for each modality [B, D], where it has streams of their own; "spans", where each modality stands
+    among the tokens that "attention_weights" [B, heads, T, T], one for each layer and on request,
+    are about; token 0 is the summary. "readout": True says that the last of these is no layer, but
+    what the summary is made of (`joint_map`). "losses" [B] by name, weighted, are added to the
+    objective in training; "gates" are a design's own evidence, of any shape.
     """
 
     reads: ClassVar[tuple[str, ...] | None] = None
@@ -87,5 +90,7 @@ class Fusion(Part):
     """Whether its summary is the logits, and no head follows."""
     takes_kept: ClassVar[bool] = False
     """Whether it can be told which tokens enter."""
+    no_attention: ClassVar[str] = ""
+    """Why it has no attention, for the probe to say; "": it has."""
     num_extra_tokens: ClassVar[int] = 0
     """Tokens of its own in the sequence, such as a class token; for the report."""

@@ -119,6 +119,8 @@ def attention_maps(
 ) -> AttentionMaps:
     """Asks a model for its attention; it has to return "attention_weights" and "spans".
 
+    A last matrix that is no layer ("readout", see `models.base.Fusion`) enters the rollout alone.
+
     Args:
       objective: what it was trained for, which says what its answer is.
       variables: of both.
@@ -128,9 +130,10 @@ def attention_maps(
     logits = objective.verdict(variables, inputs)  # where the same pass gives it, XLA makes one
     weights = jnp.stack(intermediates["attention_weights"], axis=1).astype(jnp.float32)
     words, patches = (slice(*intermediates["spans"][name]) for name in ("words", "patches"))
+    layers = weights[:, :-1] if intermediates.get("readout") else weights
     return AttentionMaps(
         logit=match_logit(logits, objective.task.num_classes),
-        word_to_patch=weights[..., words, patches],  # (B, L, heads, n, P)
-        patch_to_word=weights[..., patches, words],  # (B, L, heads, P, n)
+        word_to_patch=layers[..., words, patches],  # (B, L, heads, n, P)
+        patch_to_word=layers[..., patches, words],  # (B, L, heads, P, n)
         rollout=rollout(weights)[:, 0, patches],  # (B, P)
     )
