@@ -14,6 +14,7 @@ from multimodal_vit.analysis import figures, tables
 from multimodal_vit.errors import UserError
 from multimodal_vit.files import remove_left_over
 from multimodal_vit.interruption import stop_on_signal
+from multimodal_vit.lengthening import lengthen
 from multimodal_vit.mending import mend
 from multimodal_vit.probes.answers import probe
 from multimodal_vit.probes.verdict import verdict
@@ -62,6 +63,7 @@ def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint:
         return _train_seeds(config, workdir, console, slow_hint)
 
     def finished() -> bool:
+        lengthen(config, workdir, lambda text: console.print(text, soft_wrap=True))
         workdir.check(config)
         mend(workdir, lambda text: console.print(text, soft_wrap=True))
         if (results := workdir.results()) is not None:
@@ -111,6 +113,7 @@ def _train_seeds(config: ConfigDict, workdir: Workdir, console: Console, slow_hi
     runs = seeds_of(config, workdir)
     left = []
     for own, folder in runs:
+        lengthen(own, folder, lambda text: console.print(text, soft_wrap=True))
         folder.check(own)
         mend(folder, lambda text: console.print(text, soft_wrap=True))
         if folder.results() is None:
