@@ -61,6 +61,7 @@ EXPERIMENT: Mapping[str, Bound] = {
 }
 STUDY: Mapping[str, Bound] = {
     "num_seeds": Bound(1, 10_000, "each is a run of its own"),
+    "control_seeds": Bound(0, 10_000, "each is a run of its own"),
     "first_seed": Bound(0, SEEDS - 1, "seeds have 32 bits"),
 }
 SEARCH: Mapping[str, Bound] = {

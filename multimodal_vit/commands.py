@@ -10,10 +10,11 @@ from rich.console import Console
 
 from multimodal_vit import config as configuration
 from multimodal_vit import distributed
-from multimodal_vit.analysis import figures, run_report, tables
+from multimodal_vit.analysis import figures, tables
 from multimodal_vit.errors import UserError
 from multimodal_vit.files import remove_left_over
 from multimodal_vit.interruption import stop_on_signal
+from multimodal_vit.lengthening import lengthen
 from multimodal_vit.mending import mend
 from multimodal_vit.probes.answers import probe
 from multimodal_vit.probes.verdict import verdict
@@ -62,6 +63,7 @@ def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint:
         return _train_seeds(config, workdir, console, slow_hint)
 
     def finished() -> bool:
+        lengthen(config, workdir, lambda text: console.print(text, soft_wrap=True))
         workdir.check(config)
         mend(workdir, lambda text: console.print(text, soft_wrap=True))
         if (results := workdir.results()) is not None:
@@ -112,6 +114,7 @@ def _train_seeds(config: ConfigDict, workdir: Workdir, console: Console, slow_hi
     runs = seeds_of(config, workdir)
     left = []
     for own, folder in runs:
+        lengthen(own, folder, lambda text: console.print(text, soft_wrap=True))
         folder.check(own)
         mend(folder, lambda text: console.print(text, soft_wrap=True))
         if folder.results() is None:
@@ -216,7 +219,9 @@ def run_evaluate(
     show_verdict((workdir.results() or {}).get("verdict", content["verdict"]), console)
     console.print(f"Written to {path}", soft_wrap=True)
     if finished and probed.predictions.answered:
-        page = run_report.write_run_report(config, workdir, command)
+        from multimodal_vit.analysis.run_report import write_run_report  # late: it takes a second
+
+        page = write_run_report(config, workdir, command)
         console.print(f"What it uses, with pictures: {page}", soft_wrap=True)
     return 0
 

@@ -28,7 +28,7 @@ from multimodal_vit.train.one_run import Outcome
 from multimodal_vit.train.predictor import Predictor
 from multimodal_vit.train.progress import Display
 from multimodal_vit.train.resume import Progress, check_same_data, load_checkpoint
-from multimodal_vit.train.writer import read_metrics
+from multimodal_vit.train.writer import OnRow, read_metrics
 from multimodal_vit.versions import versions
 from multimodal_vit.workdir import Workdir
 
@@ -42,6 +42,7 @@ def run(
     *,
     test: bool = True,
     slow_hint: str = "",
+    on_row: OnRow | None = None,
 ) -> tuple[Outcome, dict[str, Any] | None]:
     """Trains in a workdir that the caller has locked, or continues there, and tests.
 
@@ -53,6 +54,7 @@ def run(
       on_validation: told the step and the metrics of every validation of this call.
       test: whether the test split is looked at; a search does without.
       slow_hint: see `train`.
+      on_row: see `train`.
 
     Returns:
       How training ended, and the results, as `results.json` holds them; None where it was stopped.
@@ -62,7 +64,9 @@ def run(
     """
     memory.check(experiment)
     distributed.from_main(lambda: _begin(experiment, workdir))
-    outcome = train(experiment, workdir.path, display, should_stop, on_validation, slow_hint)
+    outcome = train(
+        experiment, workdir.path, display, should_stop, on_validation, slow_hint, on_row
+    )
     if not outcome.finished:
         return outcome, None
     return outcome, _finish(experiment, workdir, outcome, flop_per_example(experiment), test)
@@ -75,6 +79,7 @@ def run_seeds(
     should_stop: Callable[[], bool] = lambda: False,
     *,
     slow_hint: str = "",
+    on_row: OnRow | None = None,
 ) -> list[tuple[Outcome, dict[str, Any] | None]]:
     """Runs that differ in their seed alone, trained as one program; see `run` and `train_seeds`.
 
@@ -84,6 +89,7 @@ def run_seeds(
       display: where progress is shown.
       should_stop: asked between dispatches, and before a run is tested.
       slow_hint: see `train`.
+      on_row: see `train`.
 
     Returns:
       For each what `run` returns. The results are None where a run was stopped or diverged; its
@@ -93,7 +99,9 @@ def run_seeds(
     for experiment, workdir in zip(experiments, workdirs, strict=True):
         _begin(experiment, workdir)
     folders = [workdir.path for workdir in workdirs]
-    outcomes = train_seeds(experiments, folders, display, should_stop, slow_hint=slow_hint)
+    outcomes = train_seeds(
+        experiments, folders, display, should_stop, slow_hint=slow_hint, on_row=on_row
+    )
     flop = flop_per_example(experiments[0]) if any(o.finished for o in outcomes) else 0.0
     found: list[tuple[Outcome, dict[str, Any] | None]] = []
     for experiment, workdir, outcome in zip(experiments, workdirs, outcomes, strict=True):

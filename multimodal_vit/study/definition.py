@@ -59,6 +59,11 @@ def study(
         }
     )
     config.published_source = ""
+    config.control = ""  # a condition that all others are compared with, as one family
+    config.control_seeds = 0  # its seeds; 0: as many as the others have
+    config.apart = ()  # conditions that are not in that family, such as those that must fail
+    config.margin = 0.005  # of accuracy, up to which a condition counts as not worse
+    config.order_margin = 0.05  # the same of the AUROC of order foils
     return config
 
 
@@ -119,9 +124,13 @@ class StudyRun:
 def runs_of(config: ConfigDict, workdir: Path) -> list[StudyRun]:
     """The runs of a study, the first seed of every condition first; one before those it starts."""
     found = []
-    for seed in range(config.first_seed, config.first_seed + config.num_seeds):
+    planned = seeds_of(config)
+    for place in range(max(planned.values(), default=0)):
+        seed = config.first_seed + place
         for condition in in_order(config.conditions):
             experiment = config.conditions[condition]
+            if place >= planned[condition]:
+                continue
             changes = {"name": condition, "seed": seed}
             own = configuration.changed(experiment, changes)
             folder = workdir / "runs" / condition / f"seed_{seed}"
@@ -148,6 +157,12 @@ def in_order(conditions: Mapping[str, ConfigDict]) -> list[str]:
         found += ready
         left = [name for name in left if name not in ready]
     return found
+
+
+def seeds_of(config: ConfigDict) -> dict[str, int]:
+    """How many seeds each condition gets."""
+    more = {config.control: config.control_seeds or config.num_seeds}
+    return {name: more.get(name, config.num_seeds) for name in config.conditions}
 
 
 def check(config: ConfigDict) -> None:
@@ -211,6 +226,11 @@ def problems(config: ConfigDict) -> Iterator[str]:
                 f"conditions.{name}.model.initial='@{start}' leads back to itself; let one of them "
                 "start anew"
             )
+        elif start and seeds_of(config)[start] < seeds_of(config)[name]:
+            yield (
+                f"conditions.{name} has more seeds than {start}, from whose runs it starts; give "
+                "them as many"
+            )
         ordered.append(name)
     kinds = {c.model.num_match_outputs == 0 for c in config.conditions.values()}
     if len(kinds) > 1:
@@ -227,7 +247,23 @@ def problems(config: ConfigDict) -> Iterator[str]:
                         f"comparisons: {pair[0]} and {pair[1]} differ in evaluation.{field} "
                         f"({first[field]} and {second[field]}), so they answer different pairs"
                     )
-    for name in {*itertools.chain(*pairs), *config.published}:
+    named = {*itertools.chain(*pairs), *config.published, *config.apart, config.control} - {""}
+    for name in sorted(map(str, named)):
         if name not in config.conditions:
             known = ", ".join(config.conditions)
-            yield f"comparisons and published: {name!r} is no condition; there are: {known}"
+            yield (
+                f"comparisons, published, control and apart: {name!r} is no condition; there are: "
+                f"{known}"
+            )
+    yield from _control_problems(config)
+
+
+def _control_problems(config: ConfigDict) -> Iterator[str]:
+    """What does not fit the condition that the others are compared with."""
+    if not config.control and (config.control_seeds or config.apart):
+        yield "control_seeds and apart are for a study with a control; name it"
+    if config.control and config.control in config.apart:
+        yield f"apart: {config.control!r} is the control"
+    for field in ("margin", "order_margin"):
+        if not 0 <= config[field] < 1:
+            yield f"{field}={config[field]} must be at least 0 and below 1"

@@ -158,10 +158,14 @@ def load_checkpoint(
 
 
 def _check_same_run(saved: dict[str, Any], folder: Path, experiment: Experiment) -> None:
-    """Raises a `DamagedError` where the dict of a checkpoint names another configuration."""
+    """Raises a `DamagedError` where the dict of a checkpoint names another configuration.
+
+    One of fewer training pairs is that of the same run before it was lengthened.
+    """
     if (own := saved.get("config")) is not None:
-        other = configuration.differences(configuration.from_json(own, folder), experiment.config)
-        if other:
+        before = configuration.from_json(own, folder)
+        other = configuration.differences(before, experiment.config)
+        if other and not configuration.lengthens(before, experiment.config):
             raise DamagedError(f"the checkpoint {folder} is of another run ({'; '.join(other)})")
 
 

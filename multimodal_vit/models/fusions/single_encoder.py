@@ -13,7 +13,7 @@ from multimodal_vit.components import component, option
 from multimodal_vit.models.base import Fusion
 from multimodal_vit.models.dropout import Dropout
 from multimodal_vit.models.encoder import TRUNK, Encoder, encoder_problems
-from multimodal_vit.models.joint_map import joint_map
+from multimodal_vit.models.joint_map import joint_attention, joint_map
 from multimodal_vit.models.streams import registers
 from multimodal_vit.sampler import Task
 
@@ -124,13 +124,14 @@ class SingleEncoder(Fusion):
             prefix = _prefix_mask(x.shape[1], *spans[causal])
             mask = prefix if mask is None else prefix & mask
         x, intermediates = self.encoder(x, train=train, return_weights=return_attention, mask=mask)
-        if return_attention and self.encoder.num_slots:
-            names = {"summary": 1} | sizes | {"others": x.shape[1] - start}
+        if return_attention:
+            names = {"summary": 1} | sizes | {"registers": x.shape[1] - start}
             joint = names | {"slots": self.encoder.num_slots}
-            intermediates["attention_weights"] = [
+            maps = [
                 joint_map([(list(names), list(joint), weights)], joint)
                 for weights in intermediates["attention_weights"]
             ]
+            intermediates |= joint_attention(maps, joint, list(sizes))
         intermediates["spans"] = spans
         intermediates["tokens"] = {name: x[:, slice(*span)] for name, span in spans.items()}
         return x[:, 0], intermediates
