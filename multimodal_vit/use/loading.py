@@ -89,8 +89,8 @@ def _threshold(workdir: Workdir) -> dict[str, Any]:
     found = (workdir.results() or {}).get("threshold")
     if found is None:
         raise UserError(
-            f"the answers of the run in {workdir.path} are scores, whose threshold is fitted at its "
-            "end; train it to the end"
+            f"the answers of the run in {workdir.path} are scores, whose threshold is fitted at "
+            "its end; train it to the end"
         )
     return {VERDICT: {"threshold": np.float32(found)}}
 
