@@ -39,7 +39,7 @@ from multimodal_vit.showing import (
 )
 from multimodal_vit.suites import ALL, choose_suites
 from multimodal_vit.terminal import show
-from multimodal_vit.train import memory
+from multimodal_vit.train import initial, memory
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import Display, ProgressDisplay
 from multimodal_vit.versions import versions
@@ -75,6 +75,7 @@ def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint:
         return 0
     experiment = Experiment.create(config)
     memory.check(experiment)
+    initial.check(experiment, workdir.path)
     is_main = distributed.is_main()
     with workdir.locked() if is_main else contextlib.nullcontext() as free:
         if not distributed.from_main(lambda: free):
@@ -217,7 +218,7 @@ def run_evaluate(
         show_probes("What it uses (docs/reading.md)", found, console)
     show_verdict((workdir.results() or {}).get("verdict", content["verdict"]), console)
     console.print(f"Written to {path}", soft_wrap=True)
-    if finished:
+    if finished and probed.predictions.answered:
         from multimodal_vit.analysis.run_report import write_run_report  # late: it takes a second
 
         page = write_run_report(config, workdir, command)

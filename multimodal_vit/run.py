@@ -16,6 +16,7 @@ from multimodal_vit.files import file_checksum
 from multimodal_vit.models import parameter_count
 from multimodal_vit.probes.answers import Probed, probe
 from multimodal_vit.probes.verdict import verdict
+from multimodal_vit.readouts import read_out
 from multimodal_vit.run_files import METRICS, PREDICTIONS
 from multimodal_vit.suites import ALL, choose_suites, suites_for
 from multimodal_vit.train import memory
@@ -143,7 +144,9 @@ def _finish(
             workdir.save_evidence(probed.evidence)
         results |= probed.results
         results["verdict"] = verdict(results)
-    elif ORDER in suites_for(experiment.task) and f"suites.{ORDER}" not in results["validation"]:
+        if asked := tuple(experiment.config.evaluation.readouts):
+            results["readouts"] = read_out(experiment, variables, asked)
+    elif _asks_order(experiment) and f"suites.{ORDER}" not in results["validation"]:
         results["validation"] |= _order_on_validation(experiment, workdir)
     if distributed.is_main():
         workdir.save_results(results)
@@ -153,11 +156,16 @@ def _finish(
 ORDER = "order_foil"  # the suite that says whether a model reads in order
 
 
+def _asks_order(experiment: Experiment) -> bool:
+    return experiment.objective.answers and ORDER in suites_for(experiment.task)
+
+
 def _order_on_validation(experiment: Experiment, workdir: Workdir) -> dict[str, float]:
     """What `evaluation.suites_in_training` would have logged of the best checkpoint."""
     suite = choose_suites((ORDER,), experiment.task)
     _, variables = best_parameters(experiment, workdir)
-    answers = Predictor(experiment, suite)(variables, "validation", ORDER)
+    predict = Predictor(experiment, suite)
+    answers = predict(predict.fitted(variables), "validation", ORDER)
     curve = evaluate.suite_curve(suite[ORDER], answers)
     return {f"suites.{ORDER}{ending}": value for ending, value in curve.items()}
 
@@ -190,7 +198,7 @@ def _results(
         "parameters": parameter_count(experiment.abstract_state().params),
         "trained_on": progress.trained_on,
         "versions": versions(),
-    }
+    } | ({} if progress.initial is None else {"initial": progress.initial})
 
 
 def finished(experiment: Experiment, workdir: Workdir) -> dict[str, Any] | None:
@@ -212,11 +220,19 @@ def finished(experiment: Experiment, workdir: Workdir) -> dict[str, Any] | None:
     chosen = choose_suites(names, experiment.task)
     missing = {name: suite for name, suite in chosen.items() if name not in known}
     checked = results.get("checks", {})
-    unchecked = names == ALL and not experiment.task.classifies
+    unchecked = names == ALL and not experiment.task.classifies and experiment.objective.answers
     unchecked &= not checked or any(map(_is_old, checked.values()))
     if (missing or unchecked) and "test" in results:
         _, variables = best_parameters(experiment, workdir)
         results = keep_probes(workdir, probe(experiment, variables, missing, everything=unchecked))
+    unread = set(experiment.config.evaluation.readouts) - results.get("readouts", {}).keys()
+    if unread and "test" in results:
+        _, variables = best_parameters(experiment, workdir)
+        found = read_out(experiment, variables, sorted(unread))
+        with workdir.locked(wait=True):
+            results = workdir.results() or {}
+            results["readouts"] = results.get("readouts", {}) | found
+            workdir.save_results(results)
     return results
 
 
@@ -233,7 +249,9 @@ def keep_probes(workdir: Workdir, probed: Probed) -> dict[str, Any]:
         workdir.save_evidence(probed.evidence)
         results = workdir.results() or {}
         for name, values in probed.results.items():
-            if name != "test":
+            if name == "threshold":
+                results[name] = values
+            elif name != "test":
                 results[name] = results.get(name, {}) | values
             elif _is_old(results.get("test", {})):
                 results["test"] = values
