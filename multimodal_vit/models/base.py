@@ -84,12 +84,12 @@ class Fusion(Part):
     `takes_kept` is also given `kept`, and one that `takes_causal` `causal`, see
     `MultimodalViT.fuse`. Tokens come without positions. Intermediates are a dict: "tokens", its
     outputs for each modality [B, T_m, D]; "summaries", one for each modality [B, D], where it has
-    streams of their own; "blocks", the output of each encoder block, of one encoder over all
-    tokens. On request "attention_weights" [B, heads, T, T], one for each layer, of which token 0 is
-    the summary; "spans", where each modality stands among these tokens, "index", where all kinds of
-    tokens stand; "readout": True says that the last is no layer, but what the summary is made of
-    (`joint_map`). "losses" [B] by name, weighted, are added to the objective in training; "gates"
-    are a design's own evidence, of any shape.
+    streams of their own; "blocks", the output of each encoder block, where it has one encoder over
+    all tokens. On request "attention_weights" [B, heads, T, T], one for each layer, of which token
+    0 is the summary; "spans", where each modality stands among these tokens, "index", where all
+    kinds of tokens stand; "readout": True says that the last is no layer, but what the summary is
+    made of (`joint_map`). "losses" [B] by name, weighted, are added to the objective in training;
+    "gates" are a design's own evidence, of any shape.
     """
 
     reads: ClassVar[tuple[str, ...] | None] = None

@@ -126,17 +126,23 @@ def runs_of(config: ConfigDict, workdir: Path) -> list[StudyRun]:
     """The runs of a study, the first seed of every condition first; one before those it starts."""
     found = []
     planned = seeds_of(config)
-    for place in range(max(planned.values(), default=0)):
-        seed = config.first_seed + place
+    for number in range(max(planned.values(), default=0)):
+        seed = config.first_seed + number
         for condition in in_order(config.conditions):
-            experiment = config.conditions[condition]
-            if place >= planned[condition]:
+            if number >= planned[condition]:
                 continue
+            experiment = config.conditions[condition]
             changes = {"name": condition, "seed": seed}
             own = configuration.changed(experiment, changes)
             folder = workdir / "runs" / condition / f"seed_{seed}"
             found.append(StudyRun(condition, own, Workdir(folder)))
     return found
+
+
+def seeds_of(config: ConfigDict) -> dict[str, int]:
+    """How many seeds each condition gets."""
+    more = {config.control: config.control_seeds or config.num_seeds}
+    return {name: more.get(name, config.num_seeds) for name in config.conditions}
 
 
 def parent(experiment: ConfigDict) -> str:
@@ -158,12 +164,6 @@ def in_order(conditions: Mapping[str, ConfigDict]) -> list[str]:
         found += ready
         left = [name for name in left if name not in ready]
     return found
-
-
-def seeds_of(config: ConfigDict) -> dict[str, int]:
-    """How many seeds each condition gets."""
-    more = {config.control: config.control_seeds or config.num_seeds}
-    return {name: more.get(name, config.num_seeds) for name in config.conditions}
 
 
 def check(config: ConfigDict) -> None:
