@@ -41,6 +41,7 @@ EXPERIMENT: Mapping[str, Bound] = {
     "model.num_registers": Bound(0, 4_096, "each is a token"),
     "train.num_seeds": Bound(1, 1_000, "all are trained at once"),
     "train.num_samples": Bound(1, 10**12, "steps are counted in 32 bits"),
+    "train.num_labelled": Bound(0, _COUNT, "more pairs than a run can see"),
     "train.batch_size": _BATCH,
     "train.accumulate_steps": _BATCH,
     "train.learning_rate": Bound(0, 1e38, "the largest number of 32 bits"),

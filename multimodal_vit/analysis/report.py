@@ -114,7 +114,7 @@ def _page(
             "chance": c.chance,
             "at_chance": c.at_chance,
             "order": f"{sum(c.reads_order)} of {len(c.reads_order)}" if c.reads_order else "–",
-            "second": Summary.of(c.values("test", second)),
+            "second": Summary.of(known) if (known := c.probed("test", second)) else None,
             "published": published.get(c.name),
             "planned": planned[c.name],
             "samples": np.mean(c.values("samples_seen")),

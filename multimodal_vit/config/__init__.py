@@ -18,7 +18,14 @@ from multimodal_vit.config.presets import (
     speedrun,
 )
 from multimodal_vit.config.rules import chosen
-from multimodal_vit.config.saved import FREE_FIELDS, differences, from_json, load, to_json
+from multimodal_vit.config.saved import (
+    FREE_FIELDS,
+    differences,
+    from_json,
+    lengthens,
+    load,
+    to_json,
+)
 from multimodal_vit.config.types import type_problems
 
 __all__ = [
@@ -37,6 +44,7 @@ __all__ = [
     "from_file",
     "from_json",
     "get",
+    "lengthens",
     "load",
     "make_task",
     "prepared",

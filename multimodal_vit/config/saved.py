@@ -96,6 +96,7 @@ FREE_FIELDS = (
     "evaluation.suites",
     "evaluation.suite_pairs",
     "evaluation.other_data",
+    "evaluation.readouts",
     "train.checkpoint_seconds",
     "train.layout",
     "train.model_devices",
@@ -110,3 +111,9 @@ def differences(saved: ConfigDict, given: ConfigDict) -> list[str]:
         for field in sorted(old.keys() | new.keys())
         if field not in FREE_FIELDS and old.get(field) != new.get(field)
     ]
+
+
+def lengthens(saved: ConfigDict, given: ConfigDict) -> bool:
+    """Whether a configuration is a saved one with more training pairs, and no other difference."""
+    longer = given.train.num_samples > saved.train.num_samples
+    return longer and len(differences(saved, given)) == 1

@@ -1,5 +1,6 @@
 """The model as one ONNX file, by jax2onnx, checked with ONNX Runtime."""
 
+import logging
 import warnings
 from pathlib import Path
 
@@ -28,8 +29,8 @@ def check_installed() -> None:
     del jax2onnx, onnxruntime
 
 
-def write(program: Program, path: Path) -> None:
-    """Writes the program, for any number of pairs.
+def converted(program: Program) -> bytes:
+    """The program as the content of an ONNX file, for any number of pairs.
 
     Convolutions are plain ones: half the nodes, and one that the runtimes are fast at.
 
@@ -42,20 +43,19 @@ def write(program: Program, path: Path) -> None:
         jax.ShapeDtypeStruct(("B", *program.shapes[name]), program.dtypes[name])
         for name in program.inputs
     ]
+    logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # it warns of shapes that nobody asked for
     try:
         with plain_convolutions(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            to_onnx(
+            model = to_onnx(
                 program.function,
                 specs,
                 model_name="multimodal_vit",
                 opset=OPSET,
-                return_mode="file",
-                output_path=path,
-                export_mode="web",  # one file, without another beside it
                 input_names=program.inputs,
                 output_names=program.outputs,
             )
+            return model.SerializeToString()
     except Exception as error:  # of many kinds: whatever the converter meets
         raise UserError(
             f"the model cannot be written as ONNX: {type(error).__name__}: "

@@ -12,6 +12,7 @@ import numpy as np
 from multimodal_vit.data import Splits, default_cache_directory
 from multimodal_vit.errors import UserError
 from multimodal_vit.export import onnx_file
+from multimodal_vit.probes.maps import patch_grid
 from multimodal_vit.use import Model
 
 FOLDER = "web"
@@ -44,10 +45,11 @@ def write(model: Model, splits: Splits, folder: Path) -> None:
     Raises:
       UserError: it reads other than words and one grid of images, or npm cannot be reached.
     """
-    if model.reads != {"image", "words"}:
+    if model.reads != {"image", "words"} or model.task.classifies:
         raise UserError(
-            f"a page gives the model pictures and a text, but it reads "
-            f"{', '.join(sorted(model.reads))}; take --formats=onnx"
+            f"a page asks whether a text names images; the model reads "
+            f"{' and '.join(sorted(model.reads))}"
+            f"{' and only tells classes' if model.task.classifies else ''}. Take --formats=onnx"
         )
     page = resources.files("multimodal_vit.export") / "page"
     for name in PAGE_FILES:
@@ -72,6 +74,7 @@ def _description(model: Model, splits: Splits) -> dict[str, object]:
         "classNames": model.class_names,
         "grid": model.task.grid,
         "imageShape": [height, width, channels],
+        "patches": patch_grid(model.objective.model, model.task),
         "numMatchOutputs": model.config.model.num_match_outputs,
         "appearance": {
             "kind": appearance.kind,

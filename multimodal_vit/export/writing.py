@@ -56,6 +56,11 @@ class Job:
         """What it answers to the pairs."""
         return self.program.expected(self.pairs)
 
+    @functools.cached_property
+    def onnx(self) -> bytes:
+        """Its ONNX file."""
+        return onnx_file.converted(self.program)
+
 
 def _safetensors(job: Job, folder: Path) -> float:
     """Parameters and description; they must be the same bits again."""
@@ -72,16 +77,15 @@ def _stablehlo(job: Job, folder: Path) -> float:
 
 def _onnx(job: Job, folder: Path) -> float:
     path = folder / onnx_file.FILE
-    onnx_file.write(job.program, path)
+    path.write_bytes(job.onnx)
     return difference(onnx_file.run(job.program, path, job.pairs), job.expected)
 
 
 def _web(job: Job, folder: Path) -> float:
     page = folder / web.FOLDER
     page.mkdir()
-    found = _onnx(job, page)
     web.write(job.model, job.splits, page)
-    return found
+    return _onnx(job, page)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -58,7 +58,7 @@ def fit(
         found = resized(_cut(pixels, H / W) if how == "auto" else pixels, (H, W))
     if found.shape[-1] != C:
         found = np.repeat(found.mean(axis=-1, keepdims=True), C, axis=-1)
-    return np.round(np.clip(found, 0, 1) * 255).astype(np.uint8)
+    return np.floor(np.clip(found, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def _is_like(tones: np.ndarray, appearance: Appearance) -> bool:
@@ -74,7 +74,7 @@ def _fit_ink(
     """Tones [h, w] to tones [H, W]."""
     longest = max(tones.shape)
     if longest > LONGEST:
-        small = (max(1, round(side * LONGEST / longest)) for side in tones.shape)
+        small = (max(1, int(side * LONGEST / longest + 0.5)) for side in tones.shape)
         tones = resized(tones[..., None], tuple(small))[..., 0]
     contrast = tones - np.median(border_of(tones))
     lighter, darker = np.maximum(contrast, 0), np.maximum(-contrast, 0)
@@ -105,7 +105,8 @@ def _fit_ink(
 def _cut(pixels: np.ndarray, ratio: float) -> np.ndarray:
     """The largest part in the middle whose height is `ratio` times its width."""
     h, w = pixels.shape[:2]
-    height, width = min(h, max(1, round(w * ratio))), min(w, max(1, round(h / ratio)))
+    height = min(h, max(1, int(w * ratio + 0.5)))
+    width = min(w, max(1, int(h / ratio + 0.5)))
     top, left = (h - height) // 2, (w - width) // 2
     return pixels[top : top + height, left : left + width]
 

@@ -17,6 +17,7 @@ from multimodal_vit import config as configuration
 from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import check_writable, read_json
 from multimodal_vit.suites import ALL
+from multimodal_vit.train.initial import OF_CONDITION, place
 from multimodal_vit.workdir import FOLDER_NAME, Workdir
 
 SUMMARY = "study.json"
@@ -112,16 +113,24 @@ class StudyRun:
     config: ConfigDict
     workdir: Workdir
 
+    @property
+    def starts_from(self) -> Workdir | None:
+        """The folder of the run whose parameters it starts from, in the same study."""
+        if not parent(self.config):
+            return None
+        return Workdir(place(self.config.model.initial, self.workdir.path))
+
 
 def runs_of(config: ConfigDict, workdir: Path) -> list[StudyRun]:
-    """The runs of a study, the first seed of every condition first."""
+    """The runs of a study, the first seed of every condition first; one before those it starts."""
     found = []
     planned = seeds_of(config)
-    for place in range(max(planned.values(), default=0)):
-        seed = config.first_seed + place
-        for condition, experiment in config.conditions.items():
-            if place >= planned[condition]:
+    for number in range(max(planned.values(), default=0)):
+        seed = config.first_seed + number
+        for condition in in_order(config.conditions):
+            if number >= planned[condition]:
                 continue
+            experiment = config.conditions[condition]
             changes = {"name": condition, "seed": seed}
             own = configuration.changed(experiment, changes)
             folder = workdir / "runs" / condition / f"seed_{seed}"
@@ -133,6 +142,27 @@ def seeds_of(config: ConfigDict) -> dict[str, int]:
     """How many seeds each condition gets."""
     more = {config.control: config.control_seeds or config.num_seeds}
     return {name: more.get(name, config.num_seeds) for name in config.conditions}
+
+
+def parent(experiment: ConfigDict) -> str:
+    """The condition whose run an experiment starts from, by `model.initial`; "" for none."""
+    initial = experiment.get("model", {}).get("initial", "")
+    return initial.removeprefix(OF_CONDITION) if initial.startswith(OF_CONDITION) else ""
+
+
+def in_order(conditions: Mapping[str, ConfigDict]) -> list[str]:
+    """The names of conditions, each behind the one that it starts from; else as they stand.
+
+    Those that wait for one another, or for one that is not there, come last.
+    """
+    left, found = list(conditions), []
+    while left:
+        ready = [name for name in left if parent(conditions[name]) in ("", *found)]
+        if not ready:
+            return found + left
+        found += ready
+        left = [name for name in left if name not in ready]
+    return found
 
 
 def check(config: ConfigDict) -> None:
@@ -183,6 +213,20 @@ def problems(config: ConfigDict) -> Iterator[str]:
                 f"conditions.{name}.train.num_seeds={experiment.train.num_seeds}: a study has "
                 "num_seeds of its own, and seeds_together to train them as one program"
             )
+    ordered: list[str] = []
+    for name in in_order(config.conditions):
+        start = parent(config.conditions[name])
+        if start and start not in config.conditions:
+            known = ", ".join(config.conditions)
+            yield (
+                f"conditions.{name}.model.initial: {start!r} is no condition; there are: {known}"
+            )
+        elif start and start not in ordered:
+            yield (
+                f"conditions.{name}.model.initial='@{start}' leads back to itself; let one of them "
+                "start anew"
+            )
+        ordered.append(name)
     kinds = {c.model.num_match_outputs == 0 for c in config.conditions.values()}
     if len(kinds) > 1:
         yield "conditions: classifiers and true/false models cannot be in one study"

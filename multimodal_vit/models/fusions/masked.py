@@ -104,6 +104,7 @@ class Local(SingleEncoder):
     extent: int = 1
     token_grid: tuple[int, int] = (1, 1)
     takes_kept: ClassVar[bool] = False
+    takes_causal: ClassVar[bool] = False
 
     class Options:
         """How far an image token sees."""

@@ -29,6 +29,7 @@ class Memory(SingleEncoder):
     """
 
     takes_kept: ClassVar[bool] = False
+    takes_causal: ClassVar[bool] = False
 
     class Options:
         """The slots."""

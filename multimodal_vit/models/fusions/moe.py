@@ -73,6 +73,7 @@ class Moe(SingleEncoder):
     aux_weight: float = 0.04
     min_experts: int = 2
     takes_kept: ClassVar[bool] = False
+    takes_causal: ClassVar[bool] = False
     Options = ExpertOptions
 
     @classmethod
