@@ -6,15 +6,21 @@ import shutil
 import subprocess
 import sys
 
+import jax
+import jax.export
 import numpy as np
 import pytest
 from conftest import command_environment
 
 import multimodal_vit
 from multimodal_vit import main
+from multimodal_vit.about_data import AboutData
+from multimodal_vit.config import changed, small
 from multimodal_vit.errors import DamagedError, UserError
-from multimodal_vit.export import pairs, stablehlo, writing
+from multimodal_vit.export import pairs, program, stablehlo, writing
 from multimodal_vit.export.writing import FORMATS, Format, export
+from multimodal_vit.models.fusions import COMPONENTS as FUSIONS
+from multimodal_vit.use.loading import build, shapes_of
 from multimodal_vit.workdir import Workdir
 
 
@@ -90,6 +96,27 @@ def test_the_card_says_what_the_model_does_not_do(written, trained):
     for name in ("model.safetensors", "model.stablehlo"):
         assert f"| `{name}` |" in card
     compile((written[0] / "repeat.py").read_text(), "repeat.py", "exec")
+
+
+ALONE = ("concatenation", "addition", "bayes_rule")  # they read what others do not
+
+
+@pytest.mark.parametrize("name", [name for name in FUSIONS if name not in ALONE])
+def test_every_fusion_is_traced_for_any_number_of_pairs(name, trained):
+    """Nothing in it asks how many these are: no len() of an array with a batch."""
+    changes = {"model.fusion": name, "model.embedding_dim": 16, "model.num_encoder_layers": 1}
+    objective = build(changed(small(), changes), AboutData.of(trained[0].splits))
+    batch = jax.export.symbolic_shape("b")
+    arrays = [
+        jax.ShapeDtypeStruct((*batch, 56, 56, 1), np.uint8),
+        jax.ShapeDtypeStruct((*batch, 4), np.int32),
+    ]
+
+    def logits(variables, *inputs):
+        return program.answer(objective, variables, ("image", "words"), False, *inputs)[0]
+
+    found = jax.eval_shape(logits, shapes_of(objective), *arrays)
+    assert found.shape == (*batch, 11)
 
 
 def test_a_format_that_answers_otherwise_leaves_nothing(model, tmp_path, monkeypatch):
