@@ -51,6 +51,7 @@ SEARCHED: dict[str, tuple[dict[str, Any], str | None]] = {
     "late_transformer": ({LAYERS: 2}, REGISTERS),
     "unit": ({LAYERS: 2}, "model.fusion_options.num_queries"),
     "perceiver": ({LAYERS: 2}, "model.fusion_options.num_latents"),
+    "hip": ({LAYERS: 1} | _options(group_latents=3), "model.fusion_options.num_latents"),
     "flamingo": ({LAYERS: 2}, REGISTERS),
     "mbt": ({LAYERS: 2}, "model.fusion_options.num_bottlenecks"),
     "moe": ({LAYERS: 3}, None),
@@ -79,6 +80,14 @@ def row(design: str, config: ConfigDict, reference: tuple[int, float]) -> dict[s
         "design": design, "parameters": parameters, "flop": flop,
         "parameters_ratio": parameters / reference[0], "flop_ratio": flop / reference[1],
     }  # fmt: skip
+
+
+def line(one: dict[str, Any]) -> str:
+    """A row of the table in docs/fusion.md."""
+    return (
+        f"| `{one['design']}` | {one['parameters']:,} | {one['parameters_ratio']:.3f} | "
+        f"{one['flop'] / 1e6:.2f} | {one['flop_ratio']:.3f} |"
+    )
 
 
 def search(
@@ -129,12 +138,7 @@ def main() -> None:
             settings = search(base, design, *SEARCHED[design])
         one = row(design, changed(base, {"model.fusion": design} | settings), reference)
         rows.append(one)
-        print(
-            f"| `{design}` | {one['parameters']:,} | {one['parameters_ratio']:.3f} | "
-            f"{one['flop'] / 1e6:.2f} | {one['flop_ratio']:.3f} |"
-            + (f" {settings}" if arguments.search else ""),
-            flush=True,
-        )
+        print(line(one) + (f" {settings}" if arguments.search else ""), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
 

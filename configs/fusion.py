@@ -27,6 +27,7 @@ SETTINGS = {
     "late_transformer": {LAYERS: 2, MLP: 284, REGISTERS: 11},
     "unit": {LAYERS: 2, MLP: 156, OPTIONS + "num_queries": 12},
     "perceiver": {LAYERS: 2, MLP: 508, OPTIONS + "num_latents": 10},
+    "hip": {LAYERS: 1, MLP: 312, OPTIONS + "group_latents": 3, OPTIONS + "num_latents": 5},
     "flamingo": {LAYERS: 2, MLP: 200, REGISTERS: 6},
     "mbt": {LAYERS: 2, MLP: 320, OPTIONS + "num_bottlenecks": 4},
     "moe": {},

@@ -41,6 +41,7 @@ EXPERIMENT: Mapping[str, Bound] = {
     "model.num_registers": Bound(0, 4_096, "each is a token"),
     "train.num_seeds": Bound(1, 1_000, "all are trained at once"),
     "train.num_samples": Bound(1, 10**12, "steps are counted in 32 bits"),
+    "train.num_labelled": Bound(0, _COUNT, "more pairs than a run can see"),
     "train.batch_size": _BATCH,
     "train.accumulate_steps": _BATCH,
     "train.learning_rate": Bound(0, 1e38, "the largest number of 32 bits"),
@@ -60,6 +61,7 @@ EXPERIMENT: Mapping[str, Bound] = {
 }
 STUDY: Mapping[str, Bound] = {
     "num_seeds": Bound(1, 10_000, "each is a run of its own"),
+    "control_seeds": Bound(0, 10_000, "each is a run of its own"),
     "first_seed": Bound(0, SEEDS - 1, "seeds have 32 bits"),
 }
 SEARCH: Mapping[str, Bound] = {

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from multimodal_vit import config as configuration
 from multimodal_vit import distributed
-from multimodal_vit.analysis import figures, run_report, tables
+from multimodal_vit.analysis import figures, tables
 from multimodal_vit.errors import UserError
 from multimodal_vit.files import remove_left_over
 from multimodal_vit.interruption import stop_on_signal
@@ -39,7 +39,7 @@ from multimodal_vit.showing import (
 )
 from multimodal_vit.suites import ALL, choose_suites
 from multimodal_vit.terminal import show
-from multimodal_vit.train import memory
+from multimodal_vit.train import initial, memory
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.progress import Display, ProgressDisplay
 from multimodal_vit.versions import versions
@@ -75,6 +75,7 @@ def run_train(config: ConfigDict, workdir: Workdir, console: Console, slow_hint:
         return 0
     experiment = Experiment.create(config)
     memory.check(experiment)
+    initial.check(experiment, workdir.path)
     is_main = distributed.is_main()
     with workdir.locked() if is_main else contextlib.nullcontext() as free:
         if not distributed.from_main(lambda: free):
@@ -217,8 +218,10 @@ def run_evaluate(
         show_probes("What it uses (docs/reading.md)", found, console)
     show_verdict((workdir.results() or {}).get("verdict", content["verdict"]), console)
     console.print(f"Written to {path}", soft_wrap=True)
-    if finished:
-        page = run_report.write_run_report(config, workdir, command)
+    if finished and probed.predictions.answered:
+        from multimodal_vit.analysis.run_report import write_run_report  # late: it takes a second
+
+        page = write_run_report(config, workdir, command)
         console.print(f"What it uses, with pictures: {page}", soft_wrap=True)
     return 0
 

@@ -1,5 +1,6 @@
 """What answers say: the metrics of a split, of suites, of checks, and their 95 % intervals."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,27 +48,36 @@ def metrics(predictions: Predictions) -> dict[str, Any]:
     `class_accuracy` is the mean over pairs and class outputs, and `class_exact_match` the
     share of pairs with every class output right. `auroc`, `rejection_difference` and `ece` are the
     true/false output's area under the ROC curve, see `told_apart`, and calibration error. A part
-    without pairs is left out. Of a classifier of single images, `accuracy` and `macro_f1`, the mean
-    over classes of the F1 score.
+    without pairs is left out, and so is what needs class outputs where the verdict has none. Of a
+    classifier of single images, `accuracy` and `macro_f1`, the mean over classes of the F1 score.
+    Without a verdict, the loss. The objective's own metrics are added, as means over pairs.
 
     Returns:
       The metrics by name; "num_pairs"; "intervals", under the same names the 95 % intervals, by
       image; and "chance", the accuracies of always giving each output its commoner answer.
     """
     num_classes = predictions.classes.shape[1]
+    if not predictions.answered:
+        return _means_alone(predictions)
     if predictions.classifies:
         return _class_metrics(predictions)
     images, logit = predictions.chosen, predictions.true_logit
     right = (logit > 0) == predictions.match  # (N,)
-    right_class = (predictions.logits[:, -num_classes:] > 0) == predictions.classes  # (N, K)
     replaced = predictions.num_replaced
     found = {
         "called_false": intervals.share(logit <= 0, images),
         "loss": intervals.mean(predictions.loss, images),
         "match_accuracy": intervals.share(right, images),
-        "class_accuracy": intervals.share(right_class.mean(axis=1), images),
-        "class_exact_match": intervals.share(right_class.all(axis=1), images),
     }
+    true_rate = predictions.match.mean()
+    chance = {"match_accuracy": float(max(true_rate, 1 - true_rate))}
+    if predictions.has_classes:
+        right_class = (predictions.logits[:, -num_classes:] > 0) == predictions.classes  # (N, K)
+        found["class_accuracy"] = intervals.share(right_class.mean(axis=1), images)
+        found["class_exact_match"] = intervals.share(right_class.all(axis=1), images)
+        present = predictions.classes.mean(axis=0)  # (K,)
+        chance["class_accuracy"] = float(np.maximum(present, 1 - present).mean())
+    found |= _own_means(predictions)
     for name, part in (("true", predictions.match), ("false", ~predictions.match)):
         if part.any():
             found[f"match_accuracy_{name}"] = intervals.share(right[part], images[part])
@@ -79,18 +89,12 @@ def metrics(predictions: Predictions) -> dict[str, Any]:
     between: dict[str, Any] = {name: interval for name, (_, interval) in found.items()}
     values["match_accuracy_by_replaced"] = {k: value for k, (value, _) in by_replaced.items()}
     between["match_accuracy_by_replaced"] = {k: pair for k, (_, pair) in by_replaced.items()}
-    present = predictions.classes.mean(axis=0)  # (K,)
-    true_rate = predictions.match.mean()
     values["false_share"] = float(1 - true_rate)
     probability = special.expit(logit)
     if np.isfinite(probability).all():  # not of a model that has diverged
         values["ece"] = reliability(np.asarray(probability), predictions.match)["ece"]
     told = told_apart(logit, predictions.match, images)
     between |= told.pop("intervals", {})
-    chance = {
-        "match_accuracy": float(max(true_rate, 1 - true_rate)),
-        "class_accuracy": float(np.maximum(present, 1 - present).mean()),
-    }
     return values | told | {"num_pairs": len(right), "intervals": between, "chance": chance}
 
 
@@ -102,7 +106,7 @@ def _class_metrics(predictions: Predictions) -> dict[str, Any]:
     found = {
         "loss": intervals.mean(predictions.loss, images),
         "accuracy": intervals.share(said == labels, images),
-    }
+    } | _own_means(predictions)
     values: dict[str, Any] = {name: value for name, (value, _) in found.items()}
     values["macro_f1"] = float(f1_score(labels, said, average="macro", zero_division=0.0))
     between = {name: interval for name, (_, interval) in found.items()}
@@ -110,19 +114,49 @@ def _class_metrics(predictions: Predictions) -> dict[str, Any]:
     return values | {"num_pairs": len(labels), "intervals": between, "chance": chance}
 
 
+def _own_means(predictions: Predictions) -> dict[str, tuple[float, Any]]:
+    """Of the objective's own metrics the means, each with its interval."""
+    return {
+        name: intervals.mean(values, predictions.chosen)
+        for name, values in predictions.metrics.items()
+    }
+
+
+def _means_alone(predictions: Predictions) -> dict[str, Any]:
+    """The metrics where there is no verdict."""
+    found = {"loss": intervals.mean(predictions.loss, predictions.chosen)}
+    found |= _own_means(predictions)
+    return {name: value for name, (value, _) in found.items()} | {
+        "num_pairs": len(predictions.loss),
+        "intervals": {name: between for name, (_, between) in found.items()},
+        "chance": {},
+    }
+
+
 MAIN_METRICS = ("match_accuracy", "accuracy")  # a model has one of them
 
 
 def main_metric(values: Mapping[str, Any]) -> float:
-    """The one number that stands for a model: its true/false accuracy, or a classifier's."""
-    return next(values[name] for name in MAIN_METRICS if name in values)
+    """The one number that stands for a model: its true/false accuracy, or a classifier's.
+
+    NaN where its objective has no verdict.
+    """
+    return next((values[name] for name in MAIN_METRICS if name in values), math.nan)
+
+
+def has_verdict(results: Mapping[str, Any] | None) -> bool:
+    """Whether a run's results are there and hold an accuracy; pre-training has none."""
+    return results is not None and any(name in results["test"] for name in MAIN_METRICS)
 
 
 def in_words(values: Mapping[str, Any]) -> str:
     """The accuracies among some metrics, for a line of text."""
     if "accuracy" in values:
         return f"accuracy {values['accuracy']:.2%}, macro F1 {values['macro_f1']:.4f}"
-    return f"true/false {values['match_accuracy']:.2%}, per class {values['class_accuracy']:.2%}"
+    if "match_accuracy" not in values:
+        return "no verdict"
+    classes = f", per class {values['class_accuracy']:.2%}" if "class_accuracy" in values else ""
+    return f"true/false {values['match_accuracy']:.2%}{classes}"
 
 
 def suite_metrics(

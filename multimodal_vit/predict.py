@@ -25,13 +25,15 @@ class Predictions:
     """A model's answers to N pairs, in host memory.
 
     Attributes:
-      logits: float32 [N, U].
+      logits: float32 [N, U]; U = 0 where the objective has no verdict, 1 where that has no class
+        units.
       loss: float32 [N].
       match: bool [N], the target of the true/false unit.
       classes: bool [N, K], the targets of the class units.
       words: int32 [N, n], the text.
       chosen: int32 [N, n], the images' places in the split.
       labels: int32 [N, n], what the images show.
+      metrics: of the objective, [N] by name; they are not saved.
     """
 
     logits: np.ndarray
@@ -41,6 +43,17 @@ class Predictions:
     words: np.ndarray
     chosen: np.ndarray
     labels: np.ndarray
+    metrics: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    @property
+    def answered(self) -> bool:
+        """Whether there are any answers."""
+        return self.logits.shape[1] > 0
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the last K logits are of the classes."""
+        return self.logits.shape[1] >= self.classes.shape[1]
 
     @property
     def classifies(self) -> bool:
@@ -61,14 +74,17 @@ class Predictions:
         """Raises a `UserError` where the arrays are not of the shapes and kinds that they have."""
         kinds = {"logits": "f2", "loss": "f1", "match": "b1", "classes": "b2"}
         kinds |= {"words": "i2", "chosen": "i2", "labels": "i2"}
-        for name, array in dataclasses.asdict(self).items():
+        for name, array in self._saved().items():
             if f"{array.dtype.kind}{array.ndim}" != kinds[name] or len(array) != len(self.loss):
                 raise UserError(f"{name} is {array.dtype} {list(array.shape)}")
 
     def save(self, path: Path) -> None:
         """Writes them as a compressed .npz, whole or not at all."""
         with replacing(path, "wb") as file:
-            np.savez_compressed(file, **dataclasses.asdict(self))
+            np.savez_compressed(file, **self._saved())
+
+    def _saved(self) -> dict[str, np.ndarray]:
+        return {name: getattr(self, name) for name in _SAVED}
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -78,7 +94,7 @@ class Predictions:
           UserError: not such a file.
         """
         try:
-            found = cls(**read_npz(path, [field.name for field in dataclasses.fields(cls)]))
+            found = cls(**read_npz(path, _SAVED))
             found.check()
             return found
         except UserError as error:
@@ -88,6 +104,8 @@ class Predictions:
             ) from error
 
 
+_SAVED = [field.name for field in dataclasses.fields(Predictions) if field.name != "metrics"]
+_KNOWN = ("match_accuracy", "class_accuracy", "accuracy")  # metrics that follow from the logits
 STEPS_AT_ONCE = 10  # batches that are drawn and answered in one call
 _KEPT = ("match", "classes", "chosen", "labels", "weight")  # of a batch, beside its words
 
@@ -130,16 +148,19 @@ class Predict:
         def answer(
             variables: Any, batches: Batch, key: jax.Array, start: jax.Array
         ) -> dict[str, jax.Array]:
-            own = named_key(key, "objective")
+            keys_of = named_key(key, "objective")
 
             def step(numbered: tuple[jax.Array, Batch]) -> dict[str, jax.Array]:
                 i, batch = numbered
-                keys = Keys(objective=jax.random.fold_in(own, start + i))
+                keys = Keys(objective=jax.random.fold_in(keys_of, start + i))
                 found = objective.loss(variables, batch, keys, train=False)
                 logits = found.logits
-                if logits is None:
+                if not objective.answers:
+                    logits = jnp.zeros((len(found.loss), 0))
+                elif logits is None:
                     logits = objective.verdict(variables, batch.inputs)
-                return {"logits": logits, "loss": found.loss}
+                own = {n: value for n, value in found.metrics.items() if n not in _KNOWN}
+                return {"logits": logits, "loss": found.loss, "metrics": own}
 
             return jax.lax.map(step, (jnp.arange(len(batches.weight)), batches))
 
@@ -187,16 +208,12 @@ class Predict:
                     "words": batches.inputs["words"],
                     **{name: getattr(batches, name) for name in _KEPT},
                 }
-                parts.append(
-                    jax.tree.map(
-                        lambda x, count=count: x.reshape(-1, *x.shape[2:])[:count],
-                        distributed.to_host(answers),
-                    )
-                )
+                first = functools.partial(_first_rows, count)
+                parts.append(jax.tree.map(first, distributed.to_host(answers)))
             left = max(0, left - in_pass)
         arrays = jax.tree.map(lambda *x: np.concatenate(x), *parts)
         counts = arrays.pop("weight") > 0  # not the filling of the last batch
-        return Predictions(**{name: array[counts] for name, array in arrays.items()})
+        return Predictions(**jax.tree.map(lambda array: array[counts], arrays))
 
     def pairs(self, pool: Pool, key: jax.Array, which: int, rows: Sequence[int]) -> list[Batch]:
         """The pairs behind some rows of a suite's predictions, each a batch of one.
@@ -213,3 +230,8 @@ class Predict:
             at = step - start, slice(place, place + 1)
             found.append(jax.tree.map(lambda x, at=at: x[at], batches))
         return found
+
+
+def _first_rows(count: int, x: np.ndarray) -> np.ndarray:
+    """[steps, B, …] → [count, …]."""
+    return x.reshape(x.shape[0] * x.shape[1], *x.shape[2:])[:count]

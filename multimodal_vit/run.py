@@ -16,6 +16,7 @@ from multimodal_vit.files import file_checksum
 from multimodal_vit.models import parameter_count
 from multimodal_vit.probes.answers import Probed, probe
 from multimodal_vit.probes.verdict import verdict
+from multimodal_vit.readouts import read_out
 from multimodal_vit.run_files import METRICS, PREDICTIONS
 from multimodal_vit.suites import ALL, choose_suites, suites_for
 from multimodal_vit.train import memory
@@ -27,7 +28,7 @@ from multimodal_vit.train.one_run import Outcome
 from multimodal_vit.train.predictor import Predictor
 from multimodal_vit.train.progress import Display
 from multimodal_vit.train.resume import Progress, check_same_data, load_checkpoint
-from multimodal_vit.train.writer import read_metrics
+from multimodal_vit.train.writer import OnRow, read_metrics
 from multimodal_vit.versions import versions
 from multimodal_vit.workdir import Workdir
 
@@ -41,6 +42,7 @@ def run(
     *,
     test: bool = True,
     slow_hint: str = "",
+    on_row: OnRow | None = None,
 ) -> tuple[Outcome, dict[str, Any] | None]:
     """Trains in a workdir that the caller has locked, or continues there, and tests.
 
@@ -52,6 +54,7 @@ def run(
       on_validation: told the step and the metrics of every validation of this call.
       test: whether the test split is looked at; a search does without.
       slow_hint: see `train`.
+      on_row: see `train`.
 
     Returns:
       How training ended, and the results, as `results.json` holds them; None where it was stopped.
@@ -61,7 +64,9 @@ def run(
     """
     memory.check(experiment)
     distributed.from_main(lambda: _begin(experiment, workdir))
-    outcome = train(experiment, workdir.path, display, should_stop, on_validation, slow_hint)
+    outcome = train(
+        experiment, workdir.path, display, should_stop, on_validation, slow_hint, on_row
+    )
     if not outcome.finished:
         return outcome, None
     return outcome, _finish(experiment, workdir, outcome, flop_per_example(experiment), test)
@@ -74,6 +79,7 @@ def run_seeds(
     should_stop: Callable[[], bool] = lambda: False,
     *,
     slow_hint: str = "",
+    on_row: OnRow | None = None,
 ) -> list[tuple[Outcome, dict[str, Any] | None]]:
     """Runs that differ in their seed alone, trained as one program; see `run` and `train_seeds`.
 
@@ -83,6 +89,7 @@ def run_seeds(
       display: where progress is shown.
       should_stop: asked between dispatches, and before a run is tested.
       slow_hint: see `train`.
+      on_row: see `train`.
 
     Returns:
       For each what `run` returns. The results are None where a run was stopped or diverged; its
@@ -92,7 +99,9 @@ def run_seeds(
     for experiment, workdir in zip(experiments, workdirs, strict=True):
         _begin(experiment, workdir)
     folders = [workdir.path for workdir in workdirs]
-    outcomes = train_seeds(experiments, folders, display, should_stop, slow_hint=slow_hint)
+    outcomes = train_seeds(
+        experiments, folders, display, should_stop, slow_hint=slow_hint, on_row=on_row
+    )
     flop = flop_per_example(experiments[0]) if any(o.finished for o in outcomes) else 0.0
     found: list[tuple[Outcome, dict[str, Any] | None]] = []
     for experiment, workdir, outcome in zip(experiments, workdirs, outcomes, strict=True):
@@ -135,7 +144,9 @@ def _finish(
             workdir.save_evidence(probed.evidence)
         results |= probed.results
         results["verdict"] = verdict(results)
-    elif ORDER in suites_for(experiment.task) and f"suites.{ORDER}" not in results["validation"]:
+        if asked := tuple(experiment.config.evaluation.readouts):
+            results["readouts"] = read_out(experiment, variables, asked)
+    elif _asks_order(experiment) and f"suites.{ORDER}" not in results["validation"]:
         results["validation"] |= _order_on_validation(experiment, workdir)
     if distributed.is_main():
         workdir.save_results(results)
@@ -145,11 +156,16 @@ def _finish(
 ORDER = "order_foil"  # the suite that says whether a model reads in order
 
 
+def _asks_order(experiment: Experiment) -> bool:
+    return experiment.objective.answers and ORDER in suites_for(experiment.task)
+
+
 def _order_on_validation(experiment: Experiment, workdir: Workdir) -> dict[str, float]:
     """What `evaluation.suites_in_training` would have logged of the best checkpoint."""
     suite = choose_suites((ORDER,), experiment.task)
     _, variables = best_parameters(experiment, workdir)
-    answers = Predictor(experiment, suite)(variables, "validation", ORDER)
+    predict = Predictor(experiment, suite)
+    answers = predict(predict.fitted(variables), "validation", ORDER)
     curve = evaluate.suite_curve(suite[ORDER], answers)
     return {f"suites.{ORDER}{ending}": value for ending, value in curve.items()}
 
@@ -182,7 +198,7 @@ def _results(
         "parameters": parameter_count(experiment.abstract_state().params),
         "trained_on": progress.trained_on,
         "versions": versions(),
-    }
+    } | ({} if progress.initial is None else {"initial": progress.initial})
 
 
 def finished(experiment: Experiment, workdir: Workdir) -> dict[str, Any] | None:
@@ -204,11 +220,19 @@ def finished(experiment: Experiment, workdir: Workdir) -> dict[str, Any] | None:
     chosen = choose_suites(names, experiment.task)
     missing = {name: suite for name, suite in chosen.items() if name not in known}
     checked = results.get("checks", {})
-    unchecked = names == ALL and not experiment.task.classifies
+    unchecked = names == ALL and not experiment.task.classifies and experiment.objective.answers
     unchecked &= not checked or any(map(_is_old, checked.values()))
     if (missing or unchecked) and "test" in results:
         _, variables = best_parameters(experiment, workdir)
         results = keep_probes(workdir, probe(experiment, variables, missing, everything=unchecked))
+    unread = set(experiment.config.evaluation.readouts) - results.get("readouts", {}).keys()
+    if unread and "test" in results:
+        _, variables = best_parameters(experiment, workdir)
+        found = read_out(experiment, variables, sorted(unread))
+        with workdir.locked(wait=True):
+            results = workdir.results() or {}
+            results["readouts"] = results.get("readouts", {}) | found
+            workdir.save_results(results)
     return results
 
 
@@ -225,7 +249,9 @@ def keep_probes(workdir: Workdir, probed: Probed) -> dict[str, Any]:
         workdir.save_evidence(probed.evidence)
         results = workdir.results() or {}
         for name, values in probed.results.items():
-            if name != "test":
+            if name == "threshold":
+                results[name] = values
+            elif name != "test":
                 results[name] = results.get(name, {}) | values
             elif _is_old(results.get("test", {})):
                 results["test"] = values

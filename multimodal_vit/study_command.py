@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 
 from multimodal_vit.analysis import report
+from multimodal_vit.evaluate import has_verdict
 from multimodal_vit.files import remove_left_over
 from multimodal_vit.interruption import stop_on_signal
 from multimodal_vit.showing import (
@@ -45,7 +46,7 @@ def run_study(config: ConfigDict, folder: Path, console: Console, command: str) 
     with Workdir(folder).locked(wait=True):  # others may have come to the end of the study too
         write_table(runs, folder / TABLE)
         found = None
-        if any(which.workdir.results() for which in runs):
+        if any(has_verdict(which.workdir.results()) for which in runs):
             found = report.write_report(config, folder, command, failed)
     if found is not None:
         show_study(found, console)

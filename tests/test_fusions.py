@@ -1,24 +1,29 @@
 """Every fusion design: what all must do, asked of the registry, and what each one's paper says."""
 
 import functools
+import re
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
-from conftest import ROOT, load_module
+from conftest import ROOT, load_module, six_losses
 
 from multimodal_vit import config as configuration
+from multimodal_vit.analysis.design_figure import flows
 from multimodal_vit.components import get
 from multimodal_vit.config import changed, small
-from multimodal_vit.models import SelfAttention
+from multimodal_vit.models import SelfAttention, build_model
 from multimodal_vit.models.attention import MultiHeadAttention
-from multimodal_vit.models.experts import Experts, Routing, balance_losses
+from multimodal_vit.models.experts import LOSSES, Experts, Routing, balance_losses
 from multimodal_vit.models.fusions import COMPONENTS
 from multimodal_vit.models.joint_map import joint_map
 from multimodal_vit.parameters import declarations, plain
 from multimodal_vit.probes.maps import rollout
 from multimodal_vit.sampler import Task
+from multimodal_vit.train.experiment import Experiment
 
 TASK = Task((2, 2), (28, 28, 1), 10)
 OF_FEATURES = ("bayes_rule", "concatenation", "addition")  # they read no token sequences
@@ -29,6 +34,7 @@ DEEPER = ("mbt", "moe", "limoe")  # with one layer they do not show what they ar
 SHIFTS = {"scale": 1, "log_scale": 4}
 D, N, P, B = 16, 4, 4, 4
 OPTIONS = "model.fusion_options."
+STEPS = 400
 
 
 def tiny(design: str, **more):
@@ -248,6 +254,7 @@ FORMULAS = {
     "unit": unimodal(1, 156) + 2 * W + 12 * W + 2 * (2 * W + attention(W) + cross(W, 156))
     + 2 * W + HEAD,
     "perceiver": 2 * W + 8 * W + 10 * W + 2 * cross(W, W) + 2 * block(W, 508) + 3 * W + HEAD,
+    "hip": 2 * 4 * W + 15 * W + 5 * W + W + 3 * cross(W, W) + 2 * block(W, 312) + 2 * W + HEAD,
     "flamingo": 4 * W + 4 * W + cross(W, 200) + 2 * W + 7 * W + 11 * W
     + 2 * (cross(W, 200) + 2 + block(W, 200)) + 2 * W + HEAD,
     "mbt": 2 * (W + 5 * W) + 4 * W + 4 * block(W, 320) + 2 * W + HEAD,
@@ -280,6 +287,7 @@ def test_parameters_by_formula_and_the_budget(design):
     config = configuration.from_file(f"{ROOT / 'configs' / 'fusion.py'}:{design}")
     found = module.row(design, config, reference)
     assert found["parameters"] == EMBEDDINGS + FORMULAS[design]
+    assert module.line(found) in (ROOT / "docs" / "fusion.md").read_text()
     outside = load_module(ROOT / "configs" / "fusion.py").UNMATCHED
     if design != "bag":
         assert abs(found["parameters_ratio"] - 1) < module.TOLERANCE
@@ -438,8 +446,8 @@ def test_a_perceiver_does_not_see_the_order_of_its_array():
     assert fusion.repeats == 1
 
 
-def test_the_encoders_of_unit_and_flava_read_one_modality():
-    for design in ("unit", "flava", "late_transformer"):
+def test_what_comes_before_the_joint_part_reads_one_modality():
+    for design in ("unit", "flava", "late_transformer", "hip"):
         params = made(design)[1]
         found = apply(design, params, crossed())[1]
         np.testing.assert_array_equal(
@@ -591,3 +599,122 @@ def test_a_router_has_noise_in_training_alone_and_modalities_of_limoe_do_not_mee
     np.testing.assert_array_equal(words[0], words[1])
     assert set(found["losses"]) == {"local_entropy", "global_entropy", "importance", "load"}
     assert fusion.min_experts == 2
+
+
+# ---- in a configuration, on devices, in training ----
+
+
+@pytest.mark.parametrize(
+    ("design", "changes", "message"),
+    [
+        ("perceiver", {OPTIONS + "cross_heads": 3}, "cross_heads=3 does not divide both"),
+        ("mbt", {OPTIONS + "fusion_layer": 4}, "is behind the last of model.num_encoder_layers=3"),
+        ("vilbert", {"model.modalities": ("patches",)}, "joins at least two streams"),
+        ("flamingo", {"model.modalities": ("words",)}, "reads a text beside something else"),
+        ("clip", {"model.modalities": ("words",)}, "compares the modality 'patches' with others"),
+        ("clip", {"model.num_match_outputs": 2}, "has one true/false output"),
+        ("limoe", {"model.num_match_outputs": 2}, "has one true/false output"),
+        ("moe", {"model.num_encoder_layers": 1}, "has no second one"),
+        ("moe", {OPTIONS + "min_experts": 5}, "min_experts=5 is more than"),
+        ("moe", {"model.mlp_dim": 2}, "leaves nothing for each of"),
+        ("local", {"model.modalities": ("words",)}, "which model.modalities=.'words',. lacks"),
+        ("product", {"model.num_heads": 3}, "num_heads=3 does not divide"),
+    ],
+)
+def test_what_a_design_cannot_be_is_said_in_a_line(design, changes, message):
+    config = changed(small(), {"model.fusion": design} | changes)
+    assert any(re.search(message, line) for line in configuration.problems(config))
+
+
+def test_a_hierarchy_whose_tokens_lie_across_quadrants_is_refused():
+    config = changed(small(), {"model.fusion": "hip", "model.patch_size": 14})  # one token
+    (line,) = get("model.fusion", "hip").target.problems(config, TASK)
+    assert "1×1 tokens do not come out even" in line
+
+
+@pytest.mark.parametrize(("design", "layout"), [("vilbert", "tensor"), ("moe", "fsdp")])
+def test_designs_train_the_same_on_cut_parameters(tiny_config, tiny_splits, design, layout):
+    def losses(devices, **train):
+        config = changed(
+            tiny_config,
+            {"model.fusion": design, "model.num_encoder_layers": 2, "model.patch_size": 7,
+             "model.dropout_rate": 0.0, "train.optimizer": "muon"}
+            | ({OPTIONS + "noise": 0.0} if design == "moe" else {})
+            | {f"train.{name}": value for name, value in train.items()},
+        )  # fmt: skip
+        return six_losses(Experiment.create(config, tiny_splits, jax.devices()[:devices]))
+
+    alone, _ = losses(1)
+    cut, state = losses(2, layout=layout, model_devices=2)
+    np.testing.assert_allclose(cut, alone, rtol=1e-4)
+    is_cut = [not x.sharding.is_fully_replicated for x in jax.tree.leaves(state.params)]
+    assert any(is_cut)
+    if design == "moe":
+        assert {name for name in state.sums if name.startswith("aux/")} == {
+            f"aux/{name}" for name in LOSSES
+        }
+
+
+@pytest.mark.parametrize(("design", "learns"), [("product", True), ("add", False)])
+def test_a_product_learns_what_a_sum_cannot(design, learns):
+    """Symbolically: words are codes of classes, image tokens noisy codes of theirs."""
+    fusion, _, _ = made(design)
+    rng = np.random.default_rng(0)
+    codes = jnp.asarray(rng.normal(size=(2, 10, D)), jnp.float32)  # of words, of images
+    places = jnp.asarray(rng.normal(size=(N, D)), jnp.float32)
+
+    def draw(key):
+        keys = jax.random.split(key, 5)
+        labels = jax.random.randint(keys[0], (128, N), 0, 10)
+        wrong = jax.random.bernoulli(keys[1], 0.25, (128, N))
+        wrong |= jnp.arange(N) == jax.random.randint(keys[2], (128, 1), 0, N)
+        other = (labels + jax.random.randint(keys[3], (128, N), 1, 10)) % 10
+        true = jnp.arange(128) % 2 == 0
+        words = jnp.where(true[:, None] | ~wrong, labels, other)
+        image = codes[1][labels] + 0.1 * jax.random.normal(keys[4], (128, N, D))
+        return {"words": codes[0][words] + places, "patches": image + places}, true
+
+    def loss(params, key):
+        tokens, true = draw(key)
+        logit = fusion.apply({"params": params["fusion"]}, tokens)[0] @ params["head"]
+        right = ((logit > 0) == true).mean()
+        return optax.sigmoid_binary_cross_entropy(logit, true.astype(jnp.float32)).mean(), right
+
+    optimizer = optax.adam(5e-3)
+
+    @jax.jit
+    def train(params):
+        def step(carry, key):
+            params, state = carry
+            gradient, right = jax.grad(loss, has_aux=True)(params, key)
+            updates, state = optimizer.update(gradient, state)
+            return (optax.apply_updates(params, updates), state), right
+
+        keys = jax.random.split(jax.random.key(1), STEPS)
+        return jax.lax.scan(step, (params, optimizer.init(params)), keys)[1]
+
+    own = plain(fusion.init(jax.random.key(0), draw(jax.random.key(0))[0]))["params"]
+    right = train({"fusion": own, "head": 0.1 * jax.random.normal(jax.random.key(2), (D,))})
+    late = float(right[-50:].mean())  # of 6,400 pairs, each new
+    assert late > 0.6 if learns else abs(late - 0.5) < 0.02
+
+
+def test_the_picture_of_a_design_shows_who_can_take_from_whom():
+    def flows_of(design):
+        config = changed(
+            small(),
+            {"model.fusion": design, "model.embedding_dim": D, "model.num_heads": 2,
+             "model.mlp_dim": 32, "model.num_encoder_layers": 1},
+        )  # fmt: skip
+        return flows(SimpleNamespace(model=build_model(config.model, TASK), task=TASK))
+
+    kinds, (layer, readout) = flows_of("mbt")
+    place = {name: i for i, name in enumerate(kinds)}
+    assert kinds["bottlenecks"] == 4
+    takes = {(a, b): bool(layer[place[a], place[b]]) for a in kinds for b in kinds}
+    assert takes["words", "bottlenecks"]
+    assert takes["bottlenecks", "patches"]
+    assert not takes["words", "patches"]
+    assert not layer[0].any()  # the summary is made at the end
+    assert readout[0, place["class_words"]]
+    assert flows_of("bag")[1] == []

@@ -1,6 +1,7 @@
 """The statistics of a study against published figures, other implementations and simulation."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,11 +12,15 @@ from scipy import stats
 from multimodal_vit.analysis.cells import cell
 from multimodal_vit.analysis.statistics import (
     Summary,
+    Times,
     compare,
+    compare_with_control,
     detectable,
+    fisher,
     holm,
     noncentrality_interval,
 )
+from multimodal_vit.analysis.study_control import control_sentences, pairs_until_order
 from multimodal_vit.analysis.study_tests import answer, suite_answer
 
 TABLE_41 = {  # thesis, Table 4.1 and the tests in its text
@@ -147,3 +152,80 @@ def test_what_differs_between_suites_is_said_with_one_correction():
     assert "order_foil, a less b, +0.400" in said
     assert "near_foil" not in said
     assert suite_answer([]) == ""
+
+
+# ---- a family against its control ----
+
+
+def test_a_contrast_is_welchs_test_with_a_wider_interval():
+    control = [0.95, 0.96, 0.955, 0.965, 0.95]
+    others = {"a": [0.97, 0.98, 0.975], "b": [0.94, 0.95, 0.955], "one": [0.9]}
+    found = compare_with_control(control, others, 0.005)
+    assert set(found) == {"a", "b"}  # a single run cannot be compared
+    welch = stats.ttest_ind(others["a"], control, equal_var=False)
+    interval = welch.confidence_interval(1 - 0.05 / 2)
+    assert found["a"].interval == pytest.approx((interval.low, interval.high))
+    assert found["a"].p == pytest.approx(welch.pvalue)
+    assert found["a"].holm >= found["a"].p
+    assert found["a"].not_worse
+    assert not found["a"].no_better
+    logits = [np.log(np.array(x) / (1 - np.array(x))) for x in (others["a"], others["b"], control)]
+    dunnett = stats.dunnett(*logits[:2], control=logits[2], rng=np.random.default_rng(1))
+    assert found["a"].dunnett == pytest.approx(dunnett.pvalue[0], abs=5e-3)
+    assert compare_with_control([0.9], others, 0.005) == {}
+
+
+@pytest.mark.parametrize(
+    ("n", "control_n", "low", "high"), [(3, 9, 0.88, 0.93), (5, 15, 0.92, 0.95)]
+)
+def test_of_few_seeds_the_intervals_hold_together_a_little_less_often_than_they_say(
+    n, control_n, low, high
+):
+    """Welch's t is an approximation: docs/fusion.md says how often they hold."""
+    rng, studies, k = np.random.default_rng(0), 20_000, 4
+    for deviations in ((1, 1, 1, 1), (1, 2, 3, 4)):
+        control, held = rng.normal(0, 1, (studies, control_n)), np.full(studies, True)
+        for deviation in deviations:
+            other = rng.normal(0, deviation, (studies, n))
+            a, b = other.var(1, ddof=1) / n, control.var(1, ddof=1) / control_n
+            df = (a + b) ** 2 / (a**2 / (n - 1) + b**2 / (control_n - 1))
+            half = stats.t.ppf(1 - 0.025 / k, df) * np.sqrt(a + b)
+            held &= abs(other.mean(1) - control.mean(1)) <= half
+        assert low < held.mean() < high
+
+
+def test_shares_of_few_runs_are_fishers():
+    assert fisher(5, 5, 0, 5) == pytest.approx(0.0079, abs=1e-4)
+    assert fisher(5, 5, 0, 15) == pytest.approx(6.4e-5, rel=0.02)
+    assert fisher(3, 3, 9, 9) == 1
+
+
+def test_runs_that_never_get_there_count_until_their_end():
+    some = Times((10.0, 20.0, 50.0, 50.0, 50.0), (True, True, False, False, False))
+    assert some.median() == math.inf  # two of five
+    most = Times((10.0, 20.0, 30.0, 50.0, 50.0), (True, True, True, False, False))
+    assert most.median() == 30
+    none = Times((50.0,) * 5, (False,) * 5)
+    assert none.log_rank(none) == 1
+    assert most.log_rank(none) < 0.1 < some.log_rank(most)
+
+
+def test_order_counts_from_where_it_stays():
+    curves = np.array([[0.5, 0.96, 0.9, 0.97], [0.5, 0.96, 0.97, 0.99], [0.5, 0.6, 0.7, 0.8]])
+    condition = SimpleNamespace(curve=lambda part, metric: (np.array([1, 2, 3, 4]), curves))
+    found = pairs_until_order(condition)
+    assert found.times == (4, 2, 4)
+    assert found.happened == (True, True, False)
+
+
+def test_what_a_family_says_names_the_better_the_worse_and_the_margin():
+    contrast = {"difference": 0.02, "interval": (0.01, 0.03), "holm": 0.01, "p": 0.01,
+                "dunnett": 0.01, "not_worse": True, "no_better": False}  # fmt: skip
+    worse = contrast | {"difference": -0.02, "not_worse": False, "no_better": True}
+    found = {"control": "one", "margins": {"accuracy": 0.005, "order": 0.05}, "order": {},
+             "accuracy": {"x": contrast, "y": worse}}  # fmt: skip
+    (sentence,) = control_sentences(found)
+    assert "better x; worse y" in sentence
+    assert "by as much as 0.5 points" in sentence
+    assert sentence.endswith(": y.")
+    assert control_sentences({}) == []

@@ -108,8 +108,38 @@ def test_count_foils_keep_the_classes_and_change_how_often(batches):
     assert "count_foil" not in suites_for(dataclasses.replace(TASK, grid=(1, 2)))
 
 
+def test_existence_foils_name_one_class_that_the_grid_does_not_show(batches):
+    batch = batches["existence_foil"]
+    false = ~batch.match
+    assert (batch.replaced[false].sum(axis=1) == 1).all()
+    named = batch.inputs["words"][batch.replaced & false[:, None]]
+    assert not (batch.labels[false] == named[:, None]).any()
+    pool, task = make_pool(), dataclasses.replace(TASK, num_classes=4)
+    few = draw(suites_for(TASK)["existence_foil"], task, pool.replace(labels=pool.labels % 4))
+    assert (counted(few) == [len(set(row)) < 4 for row in few.labels.tolist()]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "pairs"),
+    [
+        ("row_foil", {(0, 1), (2, 3)}), ("column_foil", {(0, 2), (1, 3)}),
+        ("diagonal_foil", {(0, 3), (1, 2)}),
+        ("spatial_foil", {(0, 1), (2, 3), (0, 2), (1, 3), (0, 3), (1, 2)}),
+    ],
+)  # fmt: skip
+def test_spatial_foils_exchange_two_words_of_a_direction(batches, name, pairs):
+    batch = batches[name]
+    false = counted(batch) & ~batch.match
+    assert {tuple(np.flatnonzero(row)) for row in batch.replaced[false]} == pairs
+    np.testing.assert_array_equal(
+        sorted_rows(batch.inputs["words"])[false], sorted_rows(batch.labels)[false]
+    )
+    if name == "column_foil":
+        assert name not in suites_for(dataclasses.replace(TASK, grid=(1, 4)))
+
+
 def test_the_other_text_of_every_grid(batches):
-    for name in ("single_foil", "order_foil", "near_foil", "count_foil"):
+    for name in ("single_foil", "order_foil", "near_foil", "count_foil", "existence_foil"):
         batch, other = batches[name], draw(suites_for(TASK)[name], flipped=True)
         np.testing.assert_array_equal(other.chosen, batch.chosen)
         np.testing.assert_array_equal(other.weight, batch.weight)
@@ -349,6 +379,15 @@ def test_another_image_is_another_of_the_same_class(changed):
     assert (batch.chosen != before.chosen).mean() == pytest.approx(0.8, abs=0.02)  # 5 of a class
     np.testing.assert_array_equal(batch.inputs["words"], before.inputs["words"])
     np.testing.assert_array_equal(batch.inputs["image"][:, 0, 0, 0], batch.chosen[:, 0])
+
+
+def test_a_replaced_image_is_of_another_class(changed):
+    before, batch = draw(BEFORE), changed["replace_image"]
+    assert ((batch.labels != before.labels).sum(axis=1) == 1).all()
+    assert ((batch.chosen != before.chosen).sum(axis=1) == 1).all()
+    np.testing.assert_array_equal(np.asarray(make_pool().labels)[batch.chosen], batch.labels)
+    np.testing.assert_array_equal(batch.inputs["words"], before.inputs["words"])
+    np.testing.assert_array_equal(batch.inputs["image"][:, 4, 0, 0], batch.chosen[:, 2])
 
 
 def test_exchanges_are_of_two_different_words(changed):

@@ -11,6 +11,7 @@ from multimodal_vit.analysis import study_figures as figures
 from multimodal_vit.analysis.figures import task_sheet
 from multimodal_vit.analysis.pages import MakeFigure
 from multimodal_vit.analysis.study_results import ConditionResults
+from multimodal_vit.evaluate import has_verdict
 from multimodal_vit.study.definition import StudyRun
 from multimodal_vit.study.runner import load_data
 
@@ -18,10 +19,13 @@ NUM_EXAMPLES = NUM_MISTAKES = 8
 
 
 def finished_conditions(config: ConfigDict, all_runs: Sequence[StudyRun]) -> list[ConditionResults]:
-    """The conditions that have a finished run, with these runs."""
+    """The conditions that have a finished run, with these runs.
+
+    Those without a verdict, which only learn for others, are left out.
+    """
     runs: dict[str, list[StudyRun]] = {}
     for run in all_runs:
-        if run.workdir.results() is not None:
+        if has_verdict(run.workdir.results()):
             runs.setdefault(run.condition, []).append(run)
     ordered = {name: runs[name] for name in config.conditions if name in runs}
     splits_of = load_data(mine[0].config for mine in ordered.values())

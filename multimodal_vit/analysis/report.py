@@ -12,8 +12,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
+from multimodal_vit.analysis import design_figure, study_control, study_tests
 from multimodal_vit.analysis import study_figures as figures
-from multimodal_vit.analysis import study_tests
 from multimodal_vit.analysis.cells import FAR_APART, PageTable, cell
 from multimodal_vit.analysis.page_parts import (
     by_data,
@@ -28,7 +28,7 @@ from multimodal_vit.analysis.pages import figures_in, percent, write_pages
 from multimodal_vit.analysis.probe_report import probe_section
 from multimodal_vit.analysis.statistics import Summary
 from multimodal_vit.analysis.study_results import ConditionResults, class_shares
-from multimodal_vit.study.definition import SUMMARY, runs_of
+from multimodal_vit.study.definition import SUMMARY, runs_of, seeds_of
 from multimodal_vit.train.progress import duration
 from multimodal_vit.workdir import Workdir
 
@@ -63,8 +63,10 @@ def write_report(
         "answers": _answers(conditions, tests),
         "tests": tests,
         "suite_tests": study_tests.suite_tests(config, conditions),
+        "control": study_control.control_tests(config, conditions),
         "failed": dict(failed),
     }
+    content["answers"] += study_control.control_sentences(content["control"])
     Workdir(folder).save_json(SUMMARY, _without_nan(content))
     page = _page(config, folder, conditions, summaries, content, command)
     write_pages(folder, "report", page)
@@ -102,7 +104,7 @@ def _page(
     classifies = conditions[0].task.classifies  # and so do the others: study.definition.problems
     second = "macro_f1" if classifies else "class_accuracy"
     figure = figures_in(folder)
-    planned = dict.fromkeys(config.conditions, config.num_seeds)
+    planned = seeds_of(config)
     rows = [
         {
             "name": c.name,
@@ -112,7 +114,7 @@ def _page(
             "chance": c.chance,
             "at_chance": c.at_chance,
             "order": f"{sum(c.reads_order)} of {len(c.reads_order)}" if c.reads_order else "–",
-            "second": Summary.of(c.values("test", second)),
+            "second": Summary.of(known) if (known := c.probed("test", second)) else None,
             "published": published.get(c.name),
             "planned": planned[c.name],
             "samples": np.mean(c.values("samples_seen")),
@@ -135,9 +137,18 @@ def _page(
         "suite_answer": study_tests.suite_answer(content["suite_tests"]),
         "suite_tests": content["suite_tests"],
         "strip": strip_of(conditions, figure),
+        "designs": figure(
+            "designs",
+            lambda: design_figure.designs(conditions),
+            "Which tokens take from which by attention, layer by layer, read off the untrained "
+            "models; red: what the summary takes.",
+        )
+        if len({c.config.model.fusion for c in conditions}) > 1
+        else None,
         "shapes": {c.name: c.shapes() for c in conditions},
         "rows": rows,
         "tests": content["tests"],
+        "control": study_control.control_table(content["control"], conditions),
         "judgement": _judgement(conditions),
         "accuracies": figure(
             "accuracies",
@@ -206,11 +217,18 @@ def _budget(config: ConfigDict) -> str:
     samples = {name: c.train.num_samples for name, c in config.conditions.items()}
     if len(set(samples.values())) == 1:
         return (
-            f"Every condition had the same budget: {_seeds(config.num_seeds)}, each with at most "
-            f"{next(iter(samples.values())):,} training pairs (rounded to whole epochs)."
+            f"Every condition had the same budget: {_seeds(config.num_seeds)}{_more(config)}, each "
+            f"with at most {next(iter(samples.values())):,} training pairs (rounded to whole "
+            "epochs)."
         )
     listed = "; ".join(f"{name} {number:,}" for name, number in samples.items())
     return f"The budgets differ. Training pairs at most, for each of {_seeds(config.num_seeds)}: {listed}."  # noqa: E501
+
+
+def _more(config: ConfigDict) -> str:
+    if not config.control_seeds:
+        return ""
+    return f" ({_seeds(config.control_seeds)} for {config.control})"
 
 
 def _seeds(number: int) -> str:

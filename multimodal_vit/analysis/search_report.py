@@ -72,6 +72,8 @@ def table(found: dict[str, Any], name: str) -> Table:
 
 def _spread(row: dict[str, Any], metric: str) -> str:
     deviation = row[f"{metric}_std"]
+    if row[f"{metric}_mean"] is None:
+        return "–"
     return f"{row[f'{metric}_mean']:.2%}" + ("" if deviation is None else f" ± {deviation:.2%}")
 
 

@@ -1,12 +1,12 @@
-"""Statistics of runs over seeds: means, t-tests, effect sizes, and Holm's correction."""
+"""Statistics of runs over seeds: means, tests, effect sizes, a family against its control."""
 
 import dataclasses
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,3 +166,105 @@ def holm(p_values: Sequence[float]) -> list[float]:
     corrected = np.empty(len(p_values))
     corrected[order] = stepped
     return corrected.tolist()
+
+
+@dataclasses.dataclass(frozen=True)
+class Contrast:
+    """A sample of runs against the control's, one of a family of k.
+
+    Attributes:
+      difference: of the means, less the control's.
+      interval: of it, by Welch's t at 1 - 0.05 / k (Bonferroni): all k hold together with 95 %.
+      p: of Welch's test.
+      holm: p corrected over the family.
+      dunnett: p of Dunnett's test, which takes all variances as equal; on the logits of the values.
+      not_worse: whether the whole interval lies above -margin.
+      no_better: whether it lies below +margin: the control is enough.
+    """
+
+    difference: float
+    interval: tuple[float, float]
+    p: float
+    holm: float
+    dunnett: float
+    not_worse: bool
+    no_better: bool
+
+
+def compare_with_control(
+    control: Sequence[float], others: Mapping[str, Sequence[float]], margin: float
+) -> dict[str, Contrast]:
+    """Each sample against the control, as one family.
+
+    Args:
+      control: fractions from 0 to 1, one for each run.
+      others: the same, by name.
+      margin: the difference up to which a sample counts as not worse, set before the runs.
+
+    Returns:
+      By name; a sample that cannot be compared, of one run or without spread, is left out and does
+      not count in k.
+    """
+    center = Summary.of(control)
+    found = {name: compare(Summary.of(values), center) for name, values in others.items()}
+    known = {name: result for name, result in found.items() if result is not None}
+    if not known:
+        return {}
+    corrected = holm([result.welch.p for result in known.values()])
+    dunnett = stats.dunnett(
+        *(special.logit(_inside(others[name])) for name in known),
+        control=special.logit(_inside(control)),
+        rng=np.random.default_rng(0),  # its p-values are integrated by sampling
+    ).pvalue
+    contrasts = {}
+    for (name, result), p, beside in zip(known.items(), corrected, dunnett, strict=True):
+        # Half the width of the 95 % interval is t · its standard error.
+        half = (result.interval[1] - result.interval[0]) / 2
+        wider = stats.t.ppf(1 - 0.025 / len(known), result.welch.df)
+        half *= float(wider / stats.t.ppf(0.975, result.welch.df))
+        low, high = result.difference - half, result.difference + half
+        contrasts[name] = Contrast(
+            result.difference, (low, high), result.welch.p, p, float(beside),
+            low > -margin, high < margin,
+        )  # fmt: skip
+    return contrasts
+
+
+def _inside(values: Sequence[float]) -> np.ndarray:
+    """Fractions kept off 0 and 1, whose logits are infinite."""
+    return np.clip(np.asarray(values, float), 1e-4, 1 - 1e-4)
+
+
+def fisher(yes: int, of: int, control_yes: int, control_of: int) -> float:
+    """The two-sided p of Fisher's exact test that two shares are the same."""
+    table = [[yes, of - yes], [control_yes, control_of - control_yes]]
+    return float(stats.fisher_exact(table).pvalue)
+
+
+@dataclasses.dataclass(frozen=True)
+class Times:
+    """When something came about in each of some runs, or until when it had not.
+
+    Attributes:
+      times: of the event, or of the end of a run without it.
+      happened: which it is.
+    """
+
+    times: tuple[float, ...]
+    happened: tuple[bool, ...]
+
+    def _censored(self) -> stats.CensoredData:
+        return stats.CensoredData.right_censored(self.times, ~np.array(self.happened))
+
+    def median(self) -> float:
+        """The Kaplan-Meier median; infinite where it happened in fewer than half of the runs."""
+        survival = stats.ecdf(self._censored()).sf
+        below = np.nonzero(np.asarray(survival.probabilities) <= 0.5 + 1e-12)[0]
+        return float(survival.quantiles[below[0]]) if len(below) else math.inf
+
+    def log_rank(self, other: "Times") -> float:
+        """The two-sided p of the log-rank test against other runs; 1 where it happened in none."""
+        if not any(self.happened + other.happened):
+            return 1.0
+        p = float(stats.logrank(self._censored(), other._censored()).pvalue)
+        return 1.0 if math.isnan(p) else p

@@ -277,6 +277,7 @@ def class_shares(experiment: Experiment) -> np.ndarray:
     """
     task, size = experiment.task, experiment.config.train.batch_size
     num_images = len(experiment.splits.train)
+    steps = sampler.steps_per_epoch(num_images, size)
 
     @jax.jit
     def count(key: jax.Array, images: jax.Array, labels: jax.Array, order: jax.Array) -> jax.Array:
@@ -288,9 +289,12 @@ def class_shares(experiment: Experiment) -> np.ndarray:
             present = batch.labels[..., None] == classes  # (B, n, K)
             return (present * weight[:, None, None]).sum(axis=0).T  # (K, n)
 
-        return jax.lax.map(step, jnp.arange(experiment.steps_per_epoch)).sum(axis=0)
+        return jax.lax.map(step, jnp.arange(steps)).sum(axis=0)
 
     key = sampler.named_key(jax.random.key(experiment.config.seed), "class shares")
     data = experiment.train_data()
-    counts = np.asarray(count(key, data.images, data.labels, experiment.epoch(0).order))
+    order = experiment.epoch(0).order
+    if task.num_labelled:  # those of the split, of which the pairs are drawn
+        order = sampler.epoch_order(key, num_images, size)
+    counts = np.asarray(count(key, data.images, data.labels, order))
     return counts / counts.sum()

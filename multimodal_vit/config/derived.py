@@ -45,4 +45,6 @@ def task_on(
         held_out=config.task.held_out,
         audio_shape=audio_shape,
         corruption_options=tuple(config.task.corruption_options.items()),
+        augmentation=tuple(config.task.augmentation),
+        num_labelled=config.train.num_labelled,
     )

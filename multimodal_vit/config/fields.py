@@ -39,7 +39,11 @@ def thesis() -> ConfigDict:
     config.task.replacement_rate = 0.25  # of each label beyond the one that is always replaced
     config.task.held_out = "nothing"  # kept out of training: multimodal_vit.sampler.HELD_OUT
 
+    config.task.augmentation = ()  # of training images, within cells: views.AUGMENTATIONS
+
     config.model = ConfigDict()
+    config.model.initial = ""  # a workdir to start from, or "@NAME", of a study's condition
+    config.model.initial_parts = ("embeddings_", "fusion")  # what of it, by the names' beginnings
     config.model.modalities = ("words", "patches")  # in the order of the token sequence
     config.model.stem = "conv"  # before the patches
     config.model.num_conv_layers = 4  # N_c; 0 is the thesis's condition B
@@ -61,6 +65,7 @@ def thesis() -> ConfigDict:
     config.train.objective = "binary_cross_entropy"  # what is trained for
     config.train.num_seeds = 1  # more: runs with seed, seed + 1, …, trained as one program
     config.train.num_samples = 6_400_000  # rounded to whole epochs
+    config.train.num_labelled = 0  # different pairs, drawn once from the seed; 0: no end of them
     config.train.batch_size = 128  # chosen
     config.train.accumulate_steps = 1  # parts in which a batch is computed: less memory
     config.train.optimizer = "adam"  # gradients to updates
@@ -74,6 +79,7 @@ def thesis() -> ConfigDict:
     config.train.patience = 3  # stop after as many validations without a lower loss; 0: never
     config.train.log_every_steps = 100
     config.train.checkpoint_seconds = 300.0  # a checkpoint at least as often; 0: at every chance
+    config.train.frozen = ()  # parameters that stay as they are, by the names' beginnings
     config.train.layout = "replicated"  # of the parameters on the devices
     config.train.model_devices = 1  # that share one copy of the parameters
 
@@ -84,6 +90,7 @@ def thesis() -> ConfigDict:
     config.evaluation.suites = ("single_foil", "order_foil")  # asked at the end of a run: suites
     config.evaluation.suite_pairs = 2_500  # of each suite but standard, in whole batches; 0: all
     config.evaluation.suites_in_training = ()  # asked at every validation: how they come about
+    config.evaluation.readouts = ()  # of a finished run: "linear", "zero_shot", "retrieval"
     config.evaluation.other_data = ""  # a control: "" is fashion_mnist, and for it mnist
     return settled(config)
 

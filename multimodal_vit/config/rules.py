@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from ml_collections import ConfigDict
 
-from multimodal_vit import bounds, components, sampler, suites
+from multimodal_vit import bounds, components, sampler, suites, views
 from multimodal_vit.components import Component
 from multimodal_vit.config.fields import (
     fields,
@@ -24,6 +24,8 @@ CHOICES = {
     "model.attention": ATTENTION,
     "train.schedule": ("constant", "cosine"),
 }
+
+READOUTS = ("linear", "zero_shot", "retrieval")  # the keys of `readouts.READOUTS`
 
 # Shared fields that components may have no use for; see `unused`.
 _IGNORABLE = (
@@ -72,6 +74,18 @@ def field_problems(config: ConfigDict) -> Iterator[tuple[str, str]]:
     for line in list(bounds.experiment_problems(fields(config))):
         field = line.partition("=")[0].partition(" ")[0]
         yield found(field, line) if field in fields(default) else (field, line)
+    for name in config.task.augmentation:
+        if name not in views.AUGMENTATIONS:
+            allowed = list(views.AUGMENTATIONS)
+            line = f"task.augmentation: {name!r} is not one of {', '.join(allowed)}"
+            yield found("task.augmentation", line + hint(name, allowed))
+    for name in config.evaluation.readouts:
+        if name not in READOUTS:
+            yield (
+                "evaluation.readouts",
+                f"evaluation.readouts: {name!r} is not one of {', '.join(READOUTS)}"
+                f"{hint(name, READOUTS)}",
+            )
     for field in ("task.false_rate", "task.replacement_rate"):
         if not 0 <= get(config, field) <= 1:
             yield found(field, f"{field}={get(config, field)} is no probability: it must be 0 to 1")

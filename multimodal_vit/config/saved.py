@@ -96,6 +96,7 @@ FREE_FIELDS = (
     "evaluation.suites",
     "evaluation.suite_pairs",
     "evaluation.other_data",
+    "evaluation.readouts",
     "train.checkpoint_seconds",
     "train.layout",
     "train.model_devices",

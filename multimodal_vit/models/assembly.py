@@ -86,6 +86,7 @@ class MultimodalViT(nn.Module):
         self,
         tokens: Mapping[str, jax.Array],
         kept: Mapping[str, jax.Array] | None = None,
+        causal: str | None = None,
         *,
         train: bool = False,
         return_attention: bool = False,
@@ -96,6 +97,8 @@ class MultimodalViT(nn.Module):
           tokens: of each modality, [B, T, D], without positions.
           kept: for a modality, int32 [B, K], the tokens that enter, each with its own position; a
             modality that is not named enters whole, one with K = 0 not at all. None: all.
+          causal: a modality whose tokens are read from left to right: each sees those before it and
+            all other modalities, which do not see it. None: every token sees every other.
           train: as in `__call__`.
           return_attention: as in `__call__`.
 
@@ -103,13 +106,17 @@ class MultimodalViT(nn.Module):
           As `__call__`, with the summary [B, D] in place of the logits.
 
         Raises:
-          ValueError: the fusion cannot choose tokens.
+          ValueError: the fusion cannot choose tokens, or not read from left to right.
         """
-        more = {}
+        more: dict[str, Any] = {}
         if kept is not None:
             if not self.fusion.takes_kept:
                 raise ValueError(f"{type(self.fusion).__name__} cannot be told which tokens enter")
-            more = {"kept": kept}
+            more["kept"] = kept
+        if causal is not None:
+            if not self.fusion.takes_causal:
+                raise ValueError(f"{type(self.fusion).__name__} cannot read from left to right")
+            more["causal"] = causal
         shapes.check_tokens(tokens, "the caller", next(iter(tokens.values())).shape[0])
         summary, found = self.fusion(
             dict(tokens), train=train, return_attention=return_attention, **more

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import flax.linen as nn
+import jax
 from ml_collections import ConfigDict
 
 from multimodal_vit.sampler import Task
@@ -63,6 +64,13 @@ class Embedding(Part):
 class Stem(Part):
     """What an image passes through before its patches: [B, H, W, C] to [B, H', W', C']."""
 
+    takes_train: ClassVar[bool] = False
+    """Whether it acts otherwise in training, as batch normalisation does, and is told `train`."""
+
+    def of(self, image: jax.Array, train: bool) -> jax.Array:
+        """Its output; it is told whether it trains where it asks for that."""
+        return self(image, train=train) if self.takes_train else self(image)
+
     @staticmethod
     def output_side(side: int, num_layers: int) -> int:
         """The side that is left of `side` pixels after `model.num_conv_layers` layers."""
@@ -73,13 +81,15 @@ class Fusion(Part):
     """Tokens of all modalities to one summary.
 
     `__call__(tokens, *, train, return_attention) -> summary [B, D], intermediates`; one that
-    `takes_kept` is also given `kept`, see `MultimodalViT.fuse`. Tokens come without positions.
-    Intermediates are a dict: "tokens", its outputs for each modality [B, T_m, D]; "summaries", one
-    for each modality [B, D], where it has streams of their own; "spans", where each modality stands
-    among the tokens that "attention_weights" [B, heads, T, T], one for each layer and on request,
-    are about; token 0 is the summary. "readout": True says that the last of these is no layer, but
-    what the summary is made of (`joint_map`). "losses" [B] by name, weighted, are added to the
-    objective in training; "gates" are a design's own evidence, of any shape.
+    `takes_kept` is also given `kept`, and one that `takes_causal` `causal`, see
+    `MultimodalViT.fuse`. Tokens come without positions. Intermediates are a dict: "tokens", its
+    outputs for each modality [B, T_m, D]; "summaries", one for each modality [B, D], where it has
+    streams of their own; "blocks", the output of each encoder block, where it has one encoder over
+    all tokens. On request "attention_weights" [B, heads, T, T], one for each layer, of which token
+    0 is the summary; "spans", where each modality stands among these tokens, "index", where all
+    kinds of tokens stand; "readout": True says that the last is no layer, but what the summary is
+    made of (`joint_map`). "losses" [B] by name, weighted, are added to the objective in training;
+    "gates" are a design's own evidence, of any shape.
     """
 
     reads: ClassVar[tuple[str, ...] | None] = None
@@ -90,6 +100,8 @@ class Fusion(Part):
     """Whether its summary is the logits, and no head follows."""
     takes_kept: ClassVar[bool] = False
     """Whether it can be told which tokens enter."""
+    takes_causal: ClassVar[bool] = False
+    """Whether it can read a modality from left to right."""
     no_attention: ClassVar[str] = ""
     """Why it has no attention, for the probe to say; "": it has."""
     num_extra_tokens: ClassVar[int] = 0

@@ -5,6 +5,7 @@ as they ask a single encoder.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -59,6 +60,24 @@ def joint_map(blocks: Sequence[Block], sizes: Mapping[str, int]) -> jax.Array:
         times[where] += 1
     own = jnp.asarray(np.diag(times == 0), first.dtype)
     return sums / jnp.asarray(np.maximum(times, 1)[:, None], first.dtype) + own
+
+
+def joint_attention(
+    maps: Sequence[jax.Array],
+    sizes: Mapping[str, int],
+    modalities: Sequence[str],
+    readout: bool = False,
+) -> dict[str, Any]:
+    """What a fusion's intermediates say of its attention; see `models.base.Fusion`.
+
+    Args:
+      maps: joint maps, one for each layer.
+      sizes: of `joint_sizes`.
+      modalities: that the fusion reads.
+      readout: whether the last map is no layer, but what the summary is made of.
+    """
+    found = {"attention_weights": list(maps), "spans": spans(sizes, modalities)}
+    return found | {"index": spans(sizes, list(sizes))} | ({"readout": True} if readout else {})
 
 
 def readout_map(names: Sequence[str], sizes: Mapping[str, int], like: jax.Array) -> jax.Array:

@@ -23,7 +23,12 @@ def targets(batch: Batch, num_outputs: int) -> jax.Array:
 
 
 def match_logit(logits: jax.Array, num_classes: int) -> jax.Array:
-    """The logit of "the text is true", [B]: its unit, or with two units their difference."""
+    """The logit of "the text is true", [B]: its unit, or with two units their difference.
+
+    Logits [B, 1] are that unit alone.
+    """
+    if logits.shape[-1] == 1:  # a verdict without class units
+        return logits[..., 0]
     units = logits[..., : logits.shape[-1] - num_classes]
     return units[..., 0] - (units[..., 1] if units.shape[-1] == 2 else 0.0)
 

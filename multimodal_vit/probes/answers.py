@@ -40,7 +40,8 @@ class Probed:
       predictions: the answers to the test split.
       results: "test", as `evaluate.metrics`; "suites", as `evaluate.suite_metrics`; "references",
         for each suite each reader's share of right answers, or of rejected foils, and
-        "reference_auroc"; "skipped", why a suite was not asked, by its name; with everything also
+        "reference_auroc"; "skipped", why a suite was not asked, by its name; of a verdict that is
+        a score its "threshold", fitted on the validation pairs; with everything also
         "checks", as `evaluate.check_metrics`, "expected", the readers' exact accuracies on the
         published task, "attention", as `attention_probe`, where the model has any, and
         "tempered", as `temperature.tempered_results`, of an oracle.
@@ -66,8 +67,15 @@ def probe(
       everything: also the checks and the attention.
     """
     predict = predictor(experiment, suites, everything)
+    variables = predict.fitted(variables)
     answers = predict(variables, "test")
     results: dict[str, Any] = {"test": evaluate.metrics(answers)}
+    if not answers.answered:
+        why = f"train.objective={experiment.config.train.objective!r} has no verdict to ask"
+        results |= {"suites": {}, "references": {}, "reference_auroc": {}}
+        return Probed(answers, results | {"skipped": dict.fromkeys(suites, why)}, {})
+    if experiment.objective.scores:
+        results["threshold"] = float(experiment.objective.threshold(variables))
     if "near_foil" in suites:
         predict.confusable = evaluate.confusable(predict(variables, "validation", "confusable"))
     task = published(experiment.task)
@@ -147,6 +155,7 @@ def _check(
         if check.kind != "minimal":
             keep(name, "before", before_name, before)
         keep(name, "after", CHECK + name, after)
-    found["consistent"] = evaluate.consistency_metrics(before)
-    keep("consistent", "after", before_name, before)
+    if before.has_classes:
+        found["consistent"] = evaluate.consistency_metrics(before)
+        keep("consistent", "after", before_name, before)
     return found, evidence

@@ -120,6 +120,8 @@ def at_chance(value: float, low: float, chance: float) -> bool:
 def can(test: Mapping[str, Any]) -> str:
     """What a model can do: its accuracy, and first of all whether that is chance."""
     name = "match_accuracy" if "match_accuracy" in test else "accuracy"
+    if name not in test:
+        return f"It was not trained to judge texts; its loss on the test is {test['loss']:.4f}."
     value, (low, high), chance = test[name], test["intervals"][name], test["chance"][name]
     right = (
         f"right on {percent(value)} of the test pairs (95 % interval {100 * low:.1f} to "

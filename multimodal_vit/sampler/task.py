@@ -25,6 +25,8 @@ class Task:
       held_out: what no pair shows or says, a key of `HELD_OUT`.
       audio_shape: F, C of one recording, where the words are spoken too.
       corruption_options: those of the corruption, names and values.
+      augmentation: what becomes of the images of training pairs, keys of `views.AUGMENTATIONS`.
+      num_labelled: how many different training pairs there are; 0: no end of them.
     """
 
     grid: tuple[int, int]
@@ -36,6 +38,8 @@ class Task:
     held_out: str = "nothing"
     audio_shape: tuple[int, int] | None = None
     corruption_options: tuple[tuple[str, Any], ...] = ()
+    augmentation: tuple[str, ...] = ()
+    num_labelled: int = 0
 
     def __post_init__(self) -> None:
         if self.num_classes < 2:

@@ -82,7 +82,7 @@ class Taken:
                     self._leave()
                     return
                 validations.append(results["validation"])
-                for metric in ("match_accuracy", "class_accuracy"):
+                for metric in {"match_accuracy", "class_accuracy"} & validations[0].keys():
                     trial.set_user_attr(metric, [values[metric] for values in validations])
                 for name, values in beside(validations).items():
                     trial.set_user_attr(name, values)

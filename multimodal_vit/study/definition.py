@@ -17,6 +17,7 @@ from multimodal_vit import config as configuration
 from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import check_writable, read_json
 from multimodal_vit.suites import ALL
+from multimodal_vit.train.initial import OF_CONDITION, place
 from multimodal_vit.workdir import FOLDER_NAME, Workdir
 
 SUMMARY = "study.json"
@@ -58,6 +59,11 @@ def study(
         }
     )
     config.published_source = ""
+    config.control = ""  # a condition that all others are compared with, as one family
+    config.control_seeds = 0  # its seeds; 0: as many as the others have
+    config.apart = ()  # conditions that are not in that family, such as those that must fail
+    config.margin = 0.005  # of accuracy, up to which a condition counts as not worse
+    config.order_margin = 0.05  # the same of the AUROC of order foils
     return config
 
 
@@ -107,16 +113,55 @@ class StudyRun:
     config: ConfigDict
     workdir: Workdir
 
+    @property
+    def starts_from(self) -> Workdir | None:
+        """The folder of the run whose parameters it starts from, in the same study."""
+        if not parent(self.config):
+            return None
+        return Workdir(place(self.config.model.initial, self.workdir.path))
+
 
 def runs_of(config: ConfigDict, workdir: Path) -> list[StudyRun]:
-    """The runs of a study, the first seed of every condition first."""
+    """The runs of a study, the first seed of every condition first; one before those it starts."""
     found = []
-    for seed in range(config.first_seed, config.first_seed + config.num_seeds):
-        for condition, experiment in config.conditions.items():
+    planned = seeds_of(config)
+    for number in range(max(planned.values(), default=0)):
+        seed = config.first_seed + number
+        for condition in in_order(config.conditions):
+            if number >= planned[condition]:
+                continue
+            experiment = config.conditions[condition]
             changes = {"name": condition, "seed": seed}
             own = configuration.changed(experiment, changes)
             folder = workdir / "runs" / condition / f"seed_{seed}"
             found.append(StudyRun(condition, own, Workdir(folder)))
+    return found
+
+
+def seeds_of(config: ConfigDict) -> dict[str, int]:
+    """How many seeds each condition gets."""
+    more = {config.control: config.control_seeds or config.num_seeds}
+    return {name: more.get(name, config.num_seeds) for name in config.conditions}
+
+
+def parent(experiment: ConfigDict) -> str:
+    """The condition whose run an experiment starts from, by `model.initial`; "" for none."""
+    initial = experiment.get("model", {}).get("initial", "")
+    return initial.removeprefix(OF_CONDITION) if initial.startswith(OF_CONDITION) else ""
+
+
+def in_order(conditions: Mapping[str, ConfigDict]) -> list[str]:
+    """The names of conditions, each behind the one that it starts from; else as they stand.
+
+    Those that wait for one another, or for one that is not there, come last.
+    """
+    left, found = list(conditions), []
+    while left:
+        ready = [name for name in left if parent(conditions[name]) in ("", *found)]
+        if not ready:
+            return found + left
+        found += ready
+        left = [name for name in left if name not in ready]
     return found
 
 
@@ -168,6 +213,20 @@ def problems(config: ConfigDict) -> Iterator[str]:
                 f"conditions.{name}.train.num_seeds={experiment.train.num_seeds}: a study has "
                 "num_seeds of its own, and seeds_together to train them as one program"
             )
+    ordered: list[str] = []
+    for name in in_order(config.conditions):
+        start = parent(config.conditions[name])
+        if start and start not in config.conditions:
+            known = ", ".join(config.conditions)
+            yield (
+                f"conditions.{name}.model.initial: {start!r} is no condition; there are: {known}"
+            )
+        elif start and start not in ordered:
+            yield (
+                f"conditions.{name}.model.initial='@{start}' leads back to itself; let one of them "
+                "start anew"
+            )
+        ordered.append(name)
     kinds = {c.model.num_match_outputs == 0 for c in config.conditions.values()}
     if len(kinds) > 1:
         yield "conditions: classifiers and true/false models cannot be in one study"
@@ -183,7 +242,23 @@ def problems(config: ConfigDict) -> Iterator[str]:
                         f"comparisons: {pair[0]} and {pair[1]} differ in evaluation.{field} "
                         f"({first[field]} and {second[field]}), so they answer different pairs"
                     )
-    for name in {*itertools.chain(*pairs), *config.published}:
+    named = {*itertools.chain(*pairs), *config.published, *config.apart, config.control} - {""}
+    for name in sorted(map(str, named)):
         if name not in config.conditions:
             known = ", ".join(config.conditions)
-            yield f"comparisons and published: {name!r} is no condition; there are: {known}"
+            yield (
+                f"comparisons, published, control and apart: {name!r} is no condition; there are: "
+                f"{known}"
+            )
+    yield from _control_problems(config)
+
+
+def _control_problems(config: ConfigDict) -> Iterator[str]:
+    """What does not fit the condition that the others are compared with."""
+    if not config.control and (config.control_seeds or config.apart):
+        yield "control_seeds and apart are for a study with a control; name it"
+    if config.control and config.control in config.apart:
+        yield f"apart: {config.control!r} is the control"
+    for field in ("margin", "order_margin"):
+        if not 0 <= config[field] < 1:
+            yield f"{field}={config[field]} must be at least 0 and below 1"

@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from multimodal_vit.evaluate import main_metric
+from multimodal_vit.evaluate import has_verdict, main_metric
 from multimodal_vit.study.definition import StudyRun
 from multimodal_vit.study.runner import StudyDisplay
 from multimodal_vit.train.progress import Display, LiveTable, duration, end_time
@@ -55,11 +55,16 @@ class StudyTable(LiveTable, StudyDisplay):
             by = "" if here else " (by another process)"
             self.line(
                 f"{which.condition}, seed {which.config.seed}{by}: "
-                f"{'accuracy' if 'accuracy' in results['test'] else 'true/false'} "
-                f"{main_metric(results['test']):.2%} of the test pairs, "
+                f"{self._said(results)}, "
                 f"{results['samples_seen']:,} training pairs in "
                 f"{duration(results['train_seconds'])}. {self.outlook()}"
             )
+
+    def _said(self, results: dict[str, Any]) -> str:
+        if not has_verdict(results):
+            return f"loss {results['test']['loss']:.4f}"
+        kind = "accuracy" if "accuracy" in results["test"] else "true/false"
+        return f"{kind} {main_metric(results['test']):.2%} of the test pairs"
 
     def failed(self, which: StudyRun, reason: str) -> None:
         """Says that the run failed, and why."""
@@ -127,11 +132,14 @@ class StudyTable(LiveTable, StudyDisplay):
                 if len(accuracies) > 1:
                     spread = f" ± {100 * statistics.stdev(accuracies):.2f}"
                 shown = f"{100 * mean:.2f}{spread} %"
-                if max(accuracies) - min(accuracies) > FAR_APART:
+                best = f"{max(accuracies):.2%}"
+                if not all(map(has_verdict, results)):
+                    shown = best = "–"
+                elif max(accuracies) - min(accuracies) > FAR_APART:
                     shown = " ".join(f"{100 * value:.0f}" for value in accuracies) + " %"
                 row += [
                     shown,
-                    f"{max(accuracies):.2%}",
+                    best,
                     f"{statistics.fmean(r['examples_per_second'] for r in results):,.0f}",
                     duration(statistics.fmean(r["train_seconds"] for r in results)),
                 ]

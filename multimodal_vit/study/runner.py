@@ -127,6 +127,15 @@ def run_all(
         for which in left:
             if should_stop():
                 return None
+            if not which.workdir.is_over() and (before := which.starts_from) is not None:
+                if before.failure() is not None:
+                    reason = f"the run of {before.path.parent.name} that it starts from failed"
+                    failed[str(which.workdir.path.relative_to(workdir))] = reason
+                    display.failed(which, reason)
+                    continue
+                if not before.is_over():
+                    busy.append(which)  # another process trains it
+                    continue
             if not which.workdir.is_over():
                 with which.workdir.locked() as free:
                     if not free:
@@ -156,6 +165,9 @@ def _free_seeds(
     """Other seeds of a run's condition that are not over and that nobody holds; locks them."""
     for other in left:
         if other is not which and other.condition == which.condition:
+            before = other.starts_from
+            if before is not None and not before.is_over():
+                continue
             free = not other.workdir.is_over() and stack.enter_context(other.workdir.locked())
             if free and not other.workdir.is_over():
                 yield other

@@ -23,18 +23,25 @@ from multimodal_vit.suites.changes import (
     no_image,
     no_text,
     other_images,
+    replace_image,
     swap_words,
     swap_words_and_images,
     translate,
     without,
 )
 from multimodal_vit.suites.foils import (
+    DIRECTIONS,
+    can_exchange,
     equal_grids,
+    exchange,
     held_out,
+    lie_in,
+    name_absent,
     not_all_equal,
     recount,
     replace_at,
     replace_one,
+    some_absent,
     some_equal,
     swap_adjacent,
 )
@@ -55,6 +62,22 @@ SUITES: dict[str, Suite] = {
         "two labels that follow each other are swapped",
         swap_adjacent, belongs=not_all_equal, foil=True,
     ),
+    "existence_foil": Suite(
+        "one label is replaced by a class that the grid does not show",
+        name_absent, belongs=some_absent, foil=True,
+    ),
+    "spatial_foil": Suite(
+        "two labels are exchanged", exchange(""), belongs=can_exchange(""), foil=True
+    ),
+    **{
+        f"{direction}_foil": Suite(
+            f"two labels are exchanged that lie {where}",
+            exchange(direction), belongs=can_exchange(direction), foil=True,
+        )
+        for direction, where in (
+            ("row", "in one row"), ("column", "in one column"), ("diagonal", "in neither"),
+        )
+    },
     "near_foil": Suite(
         "one label is replaced by the class that the model itself most takes it for",
         replace_one, change=confusable_word, foil=True,
@@ -109,6 +132,10 @@ CHECKS: dict[str, Check] = {
         "every image is replaced by another of its class: the answer must stay", "invariance",
         Suite("other images of the same classes", change=other_images), "stay",
     ),
+    "replace_image": Check(
+        "one image of a true pair becomes one of another class: it must turn false", "direction",
+        Suite("one image replaced", change=replace_image), "turn false",
+    ),
     "small_shift": Check(
         "each image moves by at most one pixel: the answer must stay", "invariance",
         Suite("images moved by at most a pixel", change=translate(1)), "stay",
@@ -151,7 +178,10 @@ def suites_for(task: Task) -> dict[str, Suite]:
             if name in known
         }
     if task.num_positions == 1:  # there is no order
-        del known["order_foil"], known["swap_adjacent"]
+        del known["order_foil"], known["swap_adjacent"], known["spatial_foil"]
+    for direction in DIRECTIONS:
+        if not lie_in(direction, task.grid).any():
+            del known[f"{direction}_foil"]
     if task.num_positions < 3:  # no label occurs twice beside another
         del known["count_foil"]
     for kind in HELD_OUT:

@@ -123,6 +123,19 @@ def other_images(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
     return _with(batch, image=paste(pool.images[chosen], task.grid)).replace(chosen=chosen)
 
 
+def replace_image(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
+    """One image of each grid becomes one of another class; the text stays (as in VQA v2)."""
+    B, n = batch.labels.shape
+    place = jax.random.randint(named_key(key, "place"), (B, 1), 0, n)
+    shift = jax.random.randint(named_key(key, "shift"), (B, 1), 1, task.num_classes)
+    here = jnp.arange(n) == place
+    wanted = jnp.where(here, (batch.labels + shift) % task.num_classes, batch.labels)
+    drawn = of_class(named_key(key, "images"), pool.labels, wanted)
+    chosen = jnp.where(here, drawn, batch.chosen)
+    image = paste(pool.images[chosen], task.grid)
+    return _with(batch, image=image).replace(chosen=chosen, labels=pool.labels[chosen])
+
+
 def _swap(key: jax.Array, batch: Batch) -> tuple[jax.Array, jax.Array]:
     """For each grid two positions, drawn, whose labels differ where any do; int32 [B, 1] each."""
     B, n = batch.labels.shape

@@ -2,9 +2,11 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from multimodal_vit.sampler import (
     HELD_OUT,
@@ -49,6 +51,84 @@ def swap_adjacent(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
         position == place, position + 1, jnp.where(position == place + 1, position - 1, position)
     )
     return jnp.take_along_axis(labels, source, axis=1)
+
+
+def name_absent(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
+    """One label becomes a class that the grid does not show, int32 [B, n] → [B, n].
+
+    Position and class are uniform; where every class is shown the text stays as it is (FOIL,
+    Shekhar et al. 2017; "existence" of VALSE, Parcalabescu et al. 2022).
+    """
+    B, n = labels.shape
+    shown = (labels[:, :, None] == jnp.arange(task.num_classes)).any(axis=1)  # (B, K)
+    place = jax.random.randint(named_key(key, "place"), (B, 1), 0, n)
+    scores = jax.random.uniform(named_key(key, "class"), shown.shape)
+    other = jnp.where(shown, -1.0, scores).argmax(axis=1)[:, None]  # (B, 1)
+    here = (jnp.arange(n) == place) & ~shown.all(axis=1, keepdims=True)
+    return jnp.where(here, other, labels)
+
+
+def some_absent(batch: Batch, task: Task) -> jax.Array:
+    """Grids that do not show every class: bool [B]."""
+    shown = (batch.labels[:, :, None] == jnp.arange(task.num_classes)).any(axis=1)
+    return ~shown.all(axis=1)
+
+
+DIRECTIONS = ("row", "column", "diagonal")  # in which two cells of a grid can lie to each other
+
+
+def lie_in(direction: str, grid: tuple[int, int]) -> np.ndarray:
+    """Which two different positions of a grid lie in one row, one column, or neither: bool [n, n].
+
+    Args:
+      direction: one of `DIRECTIONS`, or "" for all.
+      grid: rows and columns.
+    """
+    row, column = np.divmod(np.arange(grid[0] * grid[1]), grid[1])
+    same_row, same_column = row[:, None] == row, column[:, None] == column
+    return {
+        "": ~(same_row & same_column),
+        "row": same_row & ~same_column,
+        "column": same_column & ~same_row,
+        "diagonal": ~same_row & ~same_column,
+    }[direction]
+
+
+def _exchangeable(labels: jax.Array, task: Task, direction: str) -> jax.Array:
+    differs = labels[:, :, None] != labels[:, None, :]  # (B, n, n)
+    return differs & jnp.asarray(lie_in(direction, task.grid))
+
+
+def exchange(direction: str) -> Corruption:
+    """Exchanges two labels that differ and lie in a direction to each other; any such two alike.
+
+    Rows without any stay as they are ("spatial relations" of VALSE, Parcalabescu et al. 2022).
+
+    Args:
+      direction: one of `DIRECTIONS`, or "" for all.
+    """
+
+    def corrupt(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:
+        B, n = labels.shape
+        fits = _exchangeable(labels, task, direction)
+        scores = jnp.where(fits, jax.random.uniform(named_key(key, "place"), fits.shape), -1.0)
+        best = scores.reshape(B, n * n).argmax(axis=1)[:, None]  # (B, 1)
+        first, second = best // n, best % n
+        place = jnp.arange(n)
+        source = jnp.where(place == first, second, jnp.where(place == second, first, place))
+        can = fits.any(axis=(1, 2))[:, None]
+        return jnp.where(can, jnp.take_along_axis(labels, source, axis=1), labels)
+
+    return corrupt
+
+
+def can_exchange(direction: str) -> Callable[[Batch, Task], jax.Array]:
+    """Grids with two different labels in a direction to each other: bool [B]."""
+
+    def belongs(batch: Batch, task: Task) -> jax.Array:
+        return _exchangeable(batch.labels, task, direction).any(axis=(1, 2))
+
+    return belongs
 
 
 def recount(key: jax.Array, labels: jax.Array, task: Task) -> jax.Array:

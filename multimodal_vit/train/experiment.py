@@ -93,24 +93,30 @@ class Experiment:
         declared = declarations(
             lambda key: step_lib.init_variables(objective, inputs, key), jax.random.key(0)
         )
-        total_steps = _total_steps(config, len(splits.train))
+        count = step_lib.examples_per_epoch(task, len(splits.train))
+        total_steps = _total_steps(config, count)
         optimizer = make_optimizer(config.train, total_steps, declared)
         return cls(config, splits, task, mesh, model, objective, optimizer, declared)
 
     @property
     def steps_per_epoch(self) -> int:
-        """The steps that show every training image once as a base image."""
-        return sampler.steps_per_epoch(len(self.splits.train), self.config.train.batch_size)
+        """The steps that show every training image once as a base image, or every labelled pair."""
+        return sampler.steps_per_epoch(self.examples_per_epoch, self.config.train.batch_size)
+
+    @property
+    def examples_per_epoch(self) -> int:
+        """The training pairs of an epoch."""
+        return step_lib.examples_per_epoch(self.task, len(self.splits.train))
 
     @property
     def total_steps(self) -> int:
         """The steps of the whole budget."""
-        return _total_steps(self.config, len(self.splits.train))
+        return _total_steps(self.config, self.examples_per_epoch)
 
     def samples_seen(self, step: int) -> int:
         """The training pairs of the first `step` steps."""
         epochs, rest = divmod(step, self.steps_per_epoch)
-        return epochs * len(self.splits.train) + rest * self.config.train.batch_size
+        return epochs * self.examples_per_epoch + rest * self.config.train.batch_size
 
     def with_seed(self, seed: int) -> "Experiment":
         """The single run of another seed, with the same data and model."""
@@ -182,7 +188,7 @@ class Experiment:
 
     def epoch(self, number: int) -> Epoch:
         """What the steps of an epoch are drawn from, on the mesh."""
-        sizes = len(self.splits.train), self.config.train.batch_size
+        sizes = self.examples_per_epoch, self.config.train.batch_size
         return _epoch(self._key, number, *sizes, NamedSharding(self.mesh, P()))
 
     def train_step(self) -> step_lib.TrainStep:
@@ -261,6 +267,7 @@ def available_devices() -> list[jax.Device]:
         ) from error
 
 
-def _total_steps(config: ConfigDict, num_images: int) -> int:
-    epochs = max(1, round(config.train.num_samples / num_images))
-    return epochs * sampler.steps_per_epoch(num_images, config.train.batch_size)
+def _total_steps(config: ConfigDict, count: int) -> int:
+    """The steps of the budget in whole epochs of so many pairs."""
+    epochs = max(1, round(config.train.num_samples / count))
+    return epochs * sampler.steps_per_epoch(count, config.train.batch_size)

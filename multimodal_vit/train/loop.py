@@ -29,7 +29,7 @@ from multimodal_vit.train.progress import Display, duration, end_time
 from multimodal_vit.train.resume import resume
 from multimodal_vit.train.seeds import program
 from multimodal_vit.train.state import TrainState
-from multimodal_vit.train.writer import MetricWriter
+from multimodal_vit.train.writer import MetricWriter, OnRow
 
 SECONDS_PER_DISPATCH = 1.0  # so that a signal or a person need not wait long
 SECONDS_BEFORE_FORECAST = 2.0  # of steps: a single one tells little
@@ -43,6 +43,7 @@ def train(
     should_stop: Callable[[], bool] = lambda: False,
     on_validation: Callable[[int, dict[str, Any]], None] = lambda step, values: None,
     slow_hint: str = "",
+    on_row: OnRow | None = None,
 ) -> Outcome:
     """Trains until the budget is spent or the validation loss no longer falls.
 
@@ -57,6 +58,7 @@ def train(
       should_stop: asked between dispatches; True saves a checkpoint and returns.
       on_validation: told the step and the metrics of every validation of this call.
       slow_hint: said once where a CPU run would take longer than an hour.
+      on_row: given each row that this call adds to `metrics.jsonl`, and its "seed"; for a tracker.
 
     Raises:
       DivergedError: the validation loss, or the loss or gradient of `MOST_SKIPPED_IN_A_ROW` steps,
@@ -64,7 +66,7 @@ def train(
       UserError: no checkpoint is good, or it was trained on other data; or the disk is full.
     """
     (outcome,) = train_seeds(
-        [experiment], [workdir], display, should_stop, on_validation, slow_hint
+        [experiment], [workdir], display, should_stop, on_validation, slow_hint, on_row
     )
     if outcome.error is not None:
         raise outcome.error
@@ -78,6 +80,7 @@ def train_seeds(
     should_stop: Callable[[], bool] = lambda: False,
     on_validation: Callable[[int, dict[str, Any]], None] = lambda step, values: None,
     slow_hint: str = "",
+    on_row: OnRow | None = None,
 ) -> list[Outcome]:
     """Trains runs that differ in their seed alone as one program; each as `train` would alone.
 
@@ -91,6 +94,7 @@ def train_seeds(
       should_stop: asked between dispatches.
       on_validation: told of every run's validations.
       slow_hint: said once.
+      on_row: given the rows of every run.
 
     Returns:
       How each ended; one that diverged does not end the others.
@@ -111,7 +115,8 @@ def train_seeds(
 
             state, progress, rows = resume(experiment, checkpoints, workdir, say)
             step = int(state.step)
-            writer = stack.enter_context(MetricWriter(workdir, step, rows, say))
+            writer = MetricWriter(workdir, step, rows, say, on_row, experiment.config.seed)
+            stack.enter_context(writer)
             run = OneRun(experiment, checkpoints, writer, say, progress, workdir, step)
             stack.callback(run.folder.close)
             run.on_validation = on_validation
@@ -120,13 +125,12 @@ def train_seeds(
         stack.enter_context(display)
         batch_size = experiments[0].config.train.batch_size * len(runs)
         display.begin(experiments[0].total_steps, batch_size, min(run.step for run in runs))
-        loop = _Loop(runs, display, slow_hint)
         runs[0].look_at_warmup()
         for run, state in zip(runs, states, strict=True):
             if not run.checkpoints.steps():  # from now on a run without any has lost them
                 run.save(state)
                 run.checkpoints.wait()
-        return loop.run(states, should_stop)
+        return _Loop(runs, display, slow_hint).run(states, should_stop)
 
 
 class _Loop:

@@ -102,10 +102,11 @@ class OneRun:
     def validate(self, state: TrainState) -> None:
         """Measures the validation loss, notes whether it is the best, and saves a checkpoint."""
         step = self.step
-        values = evaluate.metrics(self.predict(state.variables, "validation"))
+        variables = self.predict.fitted(state.variables)
+        values = evaluate.metrics(self.predict(variables, "validation"))
         self._check_finite(values["loss"], f"validation loss at step {step}")
-        for name, suite in self.suites.items():
-            answers = self.predict(state.variables, "validation", name)
+        for name, suite in self.suites.items() if self.experiment.objective.answers else ():
+            answers = self.predict(variables, "validation", name)
             for ending, value in evaluate.suite_curve(suite, answers).items():
                 values[f"suites.{name}{ending}"] = value
         samples = self.experiment.samples_seen(step)
@@ -167,6 +168,8 @@ class OneRun:
             )
 
     def _warn_of_chance(self, step: int, values: dict[str, Any]) -> None:
+        if not self.experiment.objective.answers:
+            return
         name = "accuracy" if self.experiment.task.classifies else "match_accuracy"
         accuracy, chance = values[name], values["chance"][name]
         if 3 * step >= self.experiment.total_steps and values["intervals"][name][0] <= chance:

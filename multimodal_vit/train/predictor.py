@@ -8,6 +8,7 @@ import numpy as np
 
 from multimodal_vit import sampler
 from multimodal_vit.data import ImageSet
+from multimodal_vit.objectives.base import VERDICT
 from multimodal_vit.predict import Predict, Predictions
 from multimodal_vit.sampler import Speech, named_key
 from multimodal_vit.suites import AS_TRAINED, Pool, Suite
@@ -67,6 +68,18 @@ class Predictor:
         num_pairs = 0 if whole else self.experiment.config.evaluation.suite_pairs
         return self._predict(variables, *self._drawn(part, suite, stream), num_pairs, flipped)
 
+    def fitted(self, variables: Any) -> Any:
+        """The variables with the threshold of a verdict that is a score; else as they are.
+
+        The threshold is that of the highest accuracy on the validation pairs.
+        """
+        if not self.experiment.objective.scores:
+            return variables
+        at_zero = self.experiment.on_mesh({VERDICT: {"threshold": np.float32(0)}})
+        answers = self(dict(variables) | at_zero, "validation")
+        threshold = np.float32(best_threshold(answers.true_logit, answers.match))
+        return dict(variables) | self.experiment.on_mesh({VERDICT: {"threshold": threshold}})
+
     def pairs(
         self, part: str, rows: Sequence[int], suite: str = "", stream: str = ""
     ) -> list[sampler.Batch]:
@@ -87,3 +100,27 @@ class Predictor:
         key = named_key(self._key, f"{part} {stream}" if stream else own)
         pool = Pool(images, labels, confusable, speech)
         return pool, key, list(self.suites).index(suite)
+
+
+def best_threshold(scores: np.ndarray, true: np.ndarray) -> float:
+    """The threshold above which calling pairs true is right most often.
+
+    Of several alike the middle one of the first stretch; between two scores, so that none lies on
+    it.
+
+    Args:
+      scores: float [N], all finite; else the threshold is 0.
+      true: bool [N].
+    """
+    if not len(scores) or not np.isfinite(scores).all():
+        return 0.0
+    order = np.argsort(scores, kind="stable")
+    ordered, is_true = scores[order].astype(np.float64), true[order]
+    # Right with the threshold before the i-th: false ones below it, true ones from it on.
+    right = np.concatenate([[0], np.cumsum(~is_true)]) + np.concatenate(
+        [np.cumsum(is_true[::-1])[::-1], [0]]
+    )
+    cuts = np.concatenate([[True], ordered[1:] > ordered[:-1], [True]])
+    place = int(np.where(cuts, right, -1).argmax())
+    edges = np.concatenate([[ordered[0] - 1], ordered, [ordered[-1] + 1]])
+    return float((edges[place] + edges[place + 1]) / 2)

@@ -14,6 +14,7 @@ from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import DAMAGED
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.train.initial import start
 from multimodal_vit.train.state import TrainState
 from multimodal_vit.versions import arithmetic
 
@@ -35,6 +36,7 @@ class Progress:
       timed_steps: the steps of that part.
       skipped_steps: whose loss, gradient or update was not finite, up to the last log line.
       trained_on: what computed it, one after the other: `versions.arithmetic`.
+      initial: the run whose parameters it started from; see `train.initial`.
     """
 
     data_fingerprint: str
@@ -46,6 +48,7 @@ class Progress:
     timed_steps: int = 0
     skipped_steps: int = 0
     trained_on: list[str] = dataclasses.field(default_factory=list)
+    initial: dict[str, Any] | None = None
 
 
 def resume(
@@ -98,8 +101,11 @@ def resume(
             f"{workdir} holds a run, but {checkpoints.directory} no good checkpoint{kept}; put one "
             "back from a copy, or train from the start in another --workdir"
         )
-    progress = Progress(experiment.splits.fingerprint(), trained_on=[arithmetic()])
-    return experiment.init_state(), progress, []
+    state, initial = start(experiment, workdir)
+    if initial is not None:
+        say(f"Starts from {initial['workdir']}, step {initial['step']}")
+    fingerprint = experiment.splits.fingerprint()
+    return state, Progress(fingerprint, trained_on=[arithmetic()], initial=initial), []
 
 
 def _note_arithmetic(progress: Progress, step: int, say: Callable[[str], None]) -> None:

@@ -9,7 +9,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from multimodal_vit import sampler
+from multimodal_vit import sampler, views
 from multimodal_vit.layout import Layout
 from multimodal_vit.models import example_inputs
 from multimodal_vit.objectives import Keys, Objective
@@ -120,19 +120,53 @@ def draw_batch(
       task: the task.
       batch_size: B.
     """
-    num_images = len(data.labels)
-    step_in_epoch = step % sampler.steps_per_epoch(num_images, batch_size)
-    base, weight = sampler.base_images(epoch.order, step_in_epoch, batch_size, num_images)
-    batch_key = jax.random.fold_in(named_key(epoch.key, "batch"), step)
-    return sampler.sample_batch(
-        batch_key, data.images, data.labels, base, weight, task, speech=data.speech
-    )
+    count = examples_per_epoch(task, len(data.labels))
+    step_in_epoch = step % sampler.steps_per_epoch(count, batch_size)
+    base, weight = sampler.base_images(epoch.order, step_in_epoch, batch_size, count)
+    if task.num_labelled:
+        batch = _labelled(named_key(epoch.key, "labelled"), base, weight, data, task)
+    else:
+        batch_key = jax.random.fold_in(named_key(epoch.key, "batch"), step)
+        batch = sampler.sample_batch(
+            batch_key, data.images, data.labels, base, weight, task, speech=data.speech
+        )
+    if not task.augmentation:
+        return batch
+    key = jax.random.fold_in(named_key(epoch.key, "augmentation"), step)
+    image = views.augmented(key, batch.inputs["image"], task.grid, task.augmentation)
+    return batch.replace(inputs=batch.inputs | {"image": image})
 
 
-def total_weight(step: jax.Array, num_images: int, batch_size: int) -> jax.Array:
-    """The sum of the weights of a step's batch, float32, without the batch."""
-    step_in_epoch = step % sampler.steps_per_epoch(num_images, batch_size)
-    return jnp.minimum(batch_size, num_images - step_in_epoch * batch_size).astype(jnp.float32)
+def examples_per_epoch(task: Task, num_images: int) -> int:
+    """The pairs of an epoch: one for each image of the split, or all that there are."""
+    return task.num_labelled or num_images
+
+
+def _labelled(
+    key: jax.Array, numbers: jax.Array, weight: jax.Array, data: TrainData, task: Task
+) -> Batch:
+    """Pairs of a fixed set by their numbers int32 [B]: each is a function of key and number."""
+
+    def one(number: jax.Array, weight: jax.Array) -> Batch:
+        own = jax.random.fold_in(key, number)
+        base = jax.random.randint(named_key(own, "base"), (1,), 0, len(data.labels))
+        return sampler.sample_batch(
+            own, data.images, data.labels, base, weight[None], task, speech=data.speech
+        )
+
+    return jax.tree.map(lambda x: x[:, 0], jax.vmap(one)(numbers, weight))
+
+
+def total_weight(step: jax.Array, count: int, batch_size: int) -> jax.Array:
+    """The sum of the weights of a step's batch, float32, without the batch.
+
+    Args:
+      step: int32.
+      count: the examples of an epoch.
+      batch_size: B.
+    """
+    step_in_epoch = step % sampler.steps_per_epoch(count, batch_size)
+    return jnp.minimum(batch_size, count - step_in_epoch * batch_size).astype(jnp.float32)
 
 
 TrainStep = Callable[[TrainState, TrainData, Epoch], TrainState]
@@ -176,7 +210,8 @@ def make_train_step(
             jax.random.fold_in(named_key(epoch.key, "dropout"), state.step),
             jax.random.fold_in(named_key(epoch.key, "objective"), state.step),
         )
-        weight = total_weight(state.step, len(data.labels), batch_size)
+        count = examples_per_epoch(task, len(data.labels))
+        weight = total_weight(state.step, count, batch_size)
         inputs = params, state.statistics, objective, batch, keys, weight
         if accumulate_steps > 1:
             gradient, (sums, statistics) = accumulated_gradient(*inputs, accumulate_steps)

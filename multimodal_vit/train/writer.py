@@ -12,6 +12,7 @@ from multimodal_vit.errors import DamagedError
 from multimodal_vit.files import replacing, set_aside
 
 _NAME = "metrics.jsonl"
+OnRow = Callable[[dict[str, Any]], None]
 
 
 class MetricWriter:
@@ -31,6 +32,8 @@ class MetricWriter:
       rows: those until then, as a checkpoint holds them; by default the file's own are taken. A
         file that does not begin with them is set aside and written anew.
       say: is told of that.
+      on_row: is given each new row, a dict; where it fails that is said, and it is not asked again.
+      seed: of the run; stands in the rows that it is given.
     """
 
     def __init__(
@@ -39,7 +42,10 @@ class MetricWriter:
         step: int,
         rows: Sequence[dict[str, Any]] | None = None,
         say: Callable[[str], None] = lambda text: None,
+        on_row: OnRow | None = None,
+        seed: int = 0,
     ) -> None:
+        self._say, self._on_row, self._seed = say, on_row, seed
         path = directory / _NAME
         purge = {"purge_step": step + 1} if path.exists() else {}
 
@@ -75,6 +81,12 @@ class MetricWriter:
         for name, value in values.items():
             if isinstance(value, (int, float)):
                 self._events.add_scalar(f"{split}/{name}", value, step)
+        if self._on_row is not None:
+            try:
+                self._on_row({"seed": self._seed} | row)
+            except Exception as error:  # a tracker's trouble ends no run
+                self._say(f"on_row is not asked again: {type(error).__name__}: {error}")
+                self._on_row = None
 
     def __enter__(self) -> Self:
         return self

@@ -113,5 +113,4 @@ class ImageEmbedding(Embedding):
 
     def __call__(self, image: jax.Array, *, train: bool = False) -> jax.Array:
         """Maps uint8 [B, H, W, C] to [B, P, D]."""
-        del train
-        return self.patches(self.stem(image.astype(self.patches.dtype) / 255))
+        return self.patches(self.stem.of(image.astype(self.patches.dtype) / 255, train))

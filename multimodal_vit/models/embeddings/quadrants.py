@@ -41,11 +41,10 @@ class QuadrantClassifier(Embedding):
     @nn.compact
     def __call__(self, image: jax.Array, *, train: bool = False) -> jax.Array:
         """Maps uint8 [B, r·H, c·W, C] to class logits float32 [B, r·c, K], in reading order."""
-        del train
         r, c = self.grid
         B, height, width, C = image.shape
         cells = image.reshape(B, r, height // r, c, width // c, C).transpose(0, 1, 3, 2, 4, 5)
         cells = cells.reshape(B * r * c, height // r, width // c, C).astype(self.dtype) / 255
-        features = self.stem(cells).reshape(B, r * c, -1)
+        features = self.stem.of(cells, train).reshape(B, r * c, -1)
         hidden = nn.relu(nn.Dense(self.hidden_dim, dtype=self.dtype, name="hidden")(features))
         return nn.Dense(self.num_classes, name="classes")(hidden.astype(jnp.float32))

@@ -14,6 +14,7 @@ COMPONENTS = {
     "unit": f"{_HERE}.unit",
     "flamingo": f"{_HERE}.flamingo",
     "perceiver": f"{_HERE}.perceiver",
+    "hip": f"{_HERE}.hip",
     "mbt": f"{_HERE}.mbt",
     "memory": f"{_HERE}.memory",
     "meshed": f"{_HERE}.memory",

@@ -46,19 +46,7 @@ class BayesRule(Fusion):
             return
         if config.model.num_match_outputs != 1:
             yield "model.fusion='bayes_rule' has one true/false output: model.num_match_outputs=1"
-        corruption = config.task.corruption
-        if corruption not in LIKELIHOODS:
-            yield (
-                f"model.fusion='bayes_rule' knows the laws {', '.join(LIKELIHOODS)}, not "
-                f"task.corruption={corruption!r}"
-            )
-        rows, columns = config.task.grid
-        if corruption != "replace" and rows * columns > MAX_POSITIONS_PERMUTED:
-            yield (
-                f"model.fusion='bayes_rule' sums over all orders of a text, up to "
-                f"{MAX_POSITIONS_PERMUTED} words; task.grid={(rows, columns)} has more: "
-                "take task.corruption='replace' or a smaller grid"
-            )
+        yield from law_problems(config, "model.fusion='bayes_rule'")
 
     def __call__(
         self, tokens: dict[str, jax.Array], *, train: bool = False, return_attention: bool = False
@@ -69,14 +57,46 @@ class BayesRule(Fusion):
         the grid, from the image alone.
         """
         del train, return_attention
-        words = tokens["word_ids"]
         log_p = jax.nn.log_softmax(tokens["quadrants"])  # (B, n, K)
-        rate = self.task.false_rate
-        true = jnp.log1p(-rate) + (log_p * words).sum(axis=(1, 2))
-        false = jnp.log(rate) + LIKELIHOODS[self.task.corruption](log_p, words, self.task)
-        absent = -jnp.log1p(-jnp.exp(jnp.minimum(log_p, -1e-6))).sum(axis=1)  # -log P(absent)
-        classes = absent + jnp.log1p(-jnp.exp(-jnp.maximum(absent, 1e-6)))  # (B, K)
-        return jnp.concatenate([(true - false)[:, None], classes], axis=1), {}
+        return bayes_logits(log_p, tokens["word_ids"], self.task), {}
+
+
+def bayes_logits(log_p: jax.Array, words: jax.Array, task: Task) -> jax.Array:
+    """What follows from each image's class posterior, the images being independent: [B, 1 + K].
+
+    Args:
+      log_p: float32 [B, n, K], of each image's class.
+      words: one-hot float32 [B, n, K], the text.
+      task: with the law of its false texts.
+
+    Returns:
+      The log odds of a true text, then of each class those of being somewhere in the grid.
+    """
+    rate = task.false_rate
+    true = jnp.log1p(-rate) + (log_p * words).sum(axis=(1, 2))
+    false = jnp.log(rate) + LIKELIHOODS[task.corruption](log_p, words, task)
+    absent = -jnp.log1p(-jnp.exp(jnp.minimum(log_p, -1e-6))).sum(axis=1)  # -log P(absent)
+    classes = absent + jnp.log1p(-jnp.exp(-jnp.maximum(absent, 1e-6)))  # (B, K)
+    return jnp.concatenate([(true - false)[:, None], classes], axis=1)
+
+
+def law_problems(config: ConfigDict, who: str) -> Iterator[str]:
+    """What is wrong with a configuration whose verdict rests on the law of its false texts.
+
+    Args:
+      config: whole.
+      who: knows the law, such as "model.fusion='bayes_rule'".
+    """
+    corruption = config.task.corruption
+    if corruption not in LIKELIHOODS:
+        yield f"{who} knows the laws {', '.join(LIKELIHOODS)}, not task.corruption={corruption!r}"
+    rows, columns = config.task.grid
+    if corruption != "replace" and rows * columns > MAX_POSITIONS_PERMUTED:
+        yield (
+            f"{who} sums over all orders of a text, up to {MAX_POSITIONS_PERMUTED} words; "
+            f"task.grid={(rows, columns)} has more: take task.corruption='replace' or a smaller "
+            "grid"
+        )
 
 
 def replaced_likelihood(log_p: jax.Array, words: jax.Array, task: Task) -> jax.Array:

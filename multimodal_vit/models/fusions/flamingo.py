@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from multimodal_vit.components import component, option
 from multimodal_vit.models.base import Fusion
 from multimodal_vit.models.encoder import TRUNK, encoder_problems
-from multimodal_vit.models.joint_map import joint_map, joint_sizes, spans
+from multimodal_vit.models.joint_map import joint_attention, joint_map, joint_sizes
 from multimodal_vit.models.streams import NORMAL, Stream, Trunk, learned
 from multimodal_vit.sampler import Task
 
@@ -105,7 +105,7 @@ class Flamingo(Fusion):
             "tokens": {text: x[:, : tokens[text].shape[1]]} | seen, "gates": gates
         }  # fmt: skip
         if asked:
-            found |= {"attention_weights": maps, "spans": spans(sizes, list(tokens))}
+            found |= joint_attention(maps, sizes, list(tokens))
         return x[:, -1], found
 
     def _resample(

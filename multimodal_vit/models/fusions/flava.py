@@ -16,9 +16,9 @@ from multimodal_vit.components import component, option
 from multimodal_vit.models.base import Fusion
 from multimodal_vit.models.encoder import TRUNK, encoder_problems
 from multimodal_vit.models.joint_map import (
+    joint_attention,
     joint_map,
     joint_sizes,
-    spans,
     stream_names,
     towers_maps,
 )
@@ -108,11 +108,11 @@ class Flava(Fusion):
             for name in tokens:
                 places += stream_names(name) if self.whole else [f"class_{name}"]
             places.append("registers")
-            found["attention_weights"] = [
+            maps = [
                 *(towers_maps(weights, sizes) if self.alone.num_layers else ()),
                 *(joint_map([(places, places, w)], sizes) for w in joint["attention_weights"]),
             ]
-            found["spans"] = spans(sizes, list(tokens))
+            found |= joint_attention(maps, sizes, list(tokens))
         return x[:, 0], found
 
 

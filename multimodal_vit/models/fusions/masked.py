@@ -17,7 +17,7 @@ from multimodal_vit.components import component, get, option
 from multimodal_vit.models.base import Fusion
 from multimodal_vit.models.encoder import TRUNK, Encoder, encoder_problems
 from multimodal_vit.models.fusions.single_encoder import SingleEncoder
-from multimodal_vit.models.joint_map import joint_map, joint_sizes, spans
+from multimodal_vit.models.joint_map import joint_attention, joint_map, joint_sizes
 from multimodal_vit.models.streams import NORMAL, Trunk, learned, registers
 from multimodal_vit.sampler import Task
 
@@ -84,8 +84,8 @@ class Causal(Fusion):
             sizes = joint_sizes(tokens, {"registers": trunk.num_registers})
             places = [*names, "registers", "summary"]
             weights = own["attention_weights"]
-            found["attention_weights"] = [joint_map([(places, places, w)], sizes) for w in weights]
-            found["spans"] = spans(sizes, list(tokens))
+            maps = [joint_map([(places, places, w)], sizes) for w in weights]
+            found |= joint_attention(maps, sizes, list(tokens))
         return x[:, -1], found
 
 
@@ -104,6 +104,7 @@ class Local(SingleEncoder):
     extent: int = 1
     token_grid: tuple[int, int] = (1, 1)
     takes_kept: ClassVar[bool] = False
+    takes_causal: ClassVar[bool] = False
 
     class Options:
         """How far an image token sees."""

@@ -12,10 +12,10 @@ from multimodal_vit.components import component, option
 from multimodal_vit.models.base import Fusion
 from multimodal_vit.models.encoder import TRUNK, encoder_problems
 from multimodal_vit.models.joint_map import (
+    joint_attention,
     joint_map,
     joint_sizes,
     readout_map,
-    spans,
     stream_extras,
     stream_names,
 )
@@ -114,6 +114,5 @@ class Mbt(Fusion):
         }
         if asked:
             maps.append(readout_map([f"class_{name}" for name in tokens], sizes, maps[-1]))
-            found |= {"attention_weights": maps, "readout": True}
-            found["spans"] = spans(sizes, list(tokens))
+            found |= joint_attention(maps, sizes, list(tokens), readout=True)
         return jnp.stack(list(summaries.values())).mean(axis=0), found

@@ -14,7 +14,7 @@ from multimodal_vit.models.base import Fusion
 from multimodal_vit.models.dropout import Dropout
 from multimodal_vit.models.encoder import TRUNK, Encoder, encoder_problems, mlp
 from multimodal_vit.models.fusions.single_encoder import SingleEncoder
-from multimodal_vit.models.joint_map import joint_map, joint_sizes, spans
+from multimodal_vit.models.joint_map import joint_attention, joint_map, joint_sizes
 from multimodal_vit.models.streams import NORMAL, Trunk, learned, registers
 from multimodal_vit.sampler import Task
 
@@ -29,6 +29,7 @@ class Memory(SingleEncoder):
     """
 
     takes_kept: ClassVar[bool] = False
+    takes_causal: ClassVar[bool] = False
 
     class Options:
         """The slots."""
@@ -126,6 +127,5 @@ class Meshed(Fusion):
             ]
             # The query reads all layers at once; how much of each, the gates say.
             last = joint_map([(["summary"], rows, w) for w in weights], sizes)
-            found |= {"attention_weights": [*of_layers, last]}
-            found["spans"] = spans(sizes, list(tokens))
+            found |= joint_attention([*of_layers, last], sizes, list(tokens))
         return trunk.norm()(query)[:, 0], found

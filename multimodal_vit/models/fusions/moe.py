@@ -14,7 +14,7 @@ from multimodal_vit.models.encoder import TRUNK, encoder_problems
 from multimodal_vit.models.experts import Routing, SparseEncoder, balance_losses
 from multimodal_vit.models.fusions.clip import Cosine, cosine_problems
 from multimodal_vit.models.fusions.single_encoder import SingleEncoder
-from multimodal_vit.models.joint_map import joint_map, joint_sizes, readout_map, spans
+from multimodal_vit.models.joint_map import joint_attention, joint_map, joint_sizes, readout_map
 from multimodal_vit.models.streams import NORMAL, Trunk, learned
 from multimodal_vit.sampler import Task
 
@@ -73,6 +73,7 @@ class Moe(SingleEncoder):
     aux_weight: float = 0.04
     min_experts: int = 2
     takes_kept: ClassVar[bool] = False
+    takes_causal: ClassVar[bool] = False
     Options = ExpertOptions
 
     @classmethod
@@ -181,6 +182,5 @@ class Limoe(Fusion):
                 blocks = [(p, p, w) for p, w in zip(places, layer, strict=True)]
                 maps.append(joint_map(blocks, sizes))
             maps.append(readout_map(list(tokens), sizes, maps[-1]))
-            found |= {"attention_weights": maps, "readout": True}
-            found["spans"] = spans(sizes, list(tokens))
+            found |= joint_attention(maps, sizes, list(tokens), readout=True)
         return Cosine(self.num_classes, name="cosine")(summaries), found

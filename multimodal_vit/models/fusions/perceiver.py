@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from multimodal_vit.components import component, option
 from multimodal_vit.models.base import Fusion
 from multimodal_vit.models.encoder import TRUNK, encoder_problems
-from multimodal_vit.models.joint_map import joint_map, joint_sizes, spans
+from multimodal_vit.models.joint_map import joint_attention, joint_map, joint_sizes
 from multimodal_vit.models.streams import NORMAL, Trunk, learned
 from multimodal_vit.sampler import Task
 
@@ -105,5 +105,5 @@ class Perceiver(Fusion):
         keep("summary", ["latents"], weights)
         found: dict[str, Any] = {"tokens": dict(zip(tokens, parts, strict=True))}
         if asked:
-            found |= {"attention_weights": maps, "spans": spans(sizes, list(tokens))}
+            found |= joint_attention(maps, sizes, list(tokens))
         return trunk.norm()(summary)[:, 0], found

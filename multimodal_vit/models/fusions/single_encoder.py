@@ -13,7 +13,7 @@ from multimodal_vit.components import component, option
 from multimodal_vit.models.base import Fusion
 from multimodal_vit.models.dropout import Dropout
 from multimodal_vit.models.encoder import TRUNK, Encoder, encoder_problems
-from multimodal_vit.models.joint_map import joint_map
+from multimodal_vit.models.joint_map import joint_attention, joint_map
 from multimodal_vit.models.streams import registers
 from multimodal_vit.sampler import Task
 
@@ -37,6 +37,7 @@ class SingleEncoder(Fusion):
     modality_embeddings: bool = False
     num_registers: int = 0
     takes_kept: ClassVar[bool] = True
+    takes_causal: ClassVar[bool] = True
     num_extra_tokens: ClassVar[int] = 1
     uses: ClassVar[tuple[str, ...]] = TRUNK
 
@@ -76,6 +77,7 @@ class SingleEncoder(Fusion):
         tokens: dict[str, jax.Array],
         *,
         kept: Mapping[str, jax.Array] | None = None,
+        causal: str | None = None,
         train: bool = False,
         return_attention: bool = False,
     ) -> tuple[jax.Array, dict[str, Any]]:
@@ -84,12 +86,14 @@ class SingleEncoder(Fusion):
         Args:
           tokens: of each modality.
           kept: which of them enter; see `MultimodalViT.fuse`.
+          causal: the modality that is read from left to right; see there.
           train: whether dropout acts.
           return_attention: whether the weights are wanted.
 
         Returns:
           The summary, and a dict: "spans", where in the sequence each modality stands; "tokens",
-          the encoder's output for each modality, [B, T_m, D]; on request "attention_weights".
+          the encoder's output for each modality, [B, T_m, D]; "blocks", each block's output for
+          the whole sequence; on request "attention_weights".
         """
         B, _, D = next(iter(tokens.values())).shape
         dtype = self.encoder.dtype
@@ -116,17 +120,32 @@ class SingleEncoder(Fusion):
             spans[name] = (start, start + size)
             start += size
         mask = self.mask(x.shape[1], spans)
+        if causal is not None:
+            prefix = _prefix_mask(x.shape[1], *spans[causal])
+            mask = prefix if mask is None else prefix & mask
         x, intermediates = self.encoder(x, train=train, return_weights=return_attention, mask=mask)
-        if return_attention and self.encoder.num_slots:
-            names = {"summary": 1} | sizes | {"others": x.shape[1] - start}
+        if return_attention:
+            names = {"summary": 1} | sizes | {"registers": x.shape[1] - start}
             joint = names | {"slots": self.encoder.num_slots}
-            intermediates["attention_weights"] = [
+            maps = [
                 joint_map([(list(names), list(joint), weights)], joint)
                 for weights in intermediates["attention_weights"]
             ]
+            intermediates |= joint_attention(maps, joint, list(sizes))
         intermediates["spans"] = spans
         intermediates["tokens"] = {name: x[:, slice(*span)] for name, span in spans.items()}
         return x[:, 0], intermediates
+
+
+def _prefix_mask(length: int, start: int, end: int) -> jax.Array:
+    """What each token sees, bool [T, T]: those from `start` to `end` also the ones before them.
+
+    All other tokens see each other, and none of these: else a later word would reach an earlier one
+    through them.
+    """
+    place = jnp.arange(length)
+    inside = (place >= start) & (place < end)
+    return ~inside[None, :] | (inside[:, None] & (place[None, :] <= place[:, None]))
 
 
 def _choose(

@@ -15,9 +15,9 @@ from multimodal_vit.components import component
 from multimodal_vit.models.base import Fusion
 from multimodal_vit.models.encoder import TRUNK, encoder_problems
 from multimodal_vit.models.joint_map import (
+    joint_attention,
     joint_sizes,
     readout_map,
-    spans,
     stream_extras,
     towers_maps,
 )
@@ -83,8 +83,7 @@ class Towers(Fusion):
             sizes = joint_sizes(tokens, extras)
             maps = list(towers_maps(weights, sizes))
             last = readout_map([f"class_{name}" for name in tokens], sizes, maps[-1])
-            found |= {"attention_weights": [*maps, last], "readout": True}
-            found["spans"] = spans(sizes, list(tokens))
+            found |= joint_attention([*maps, last], sizes, list(tokens), readout=True)
         return summaries, found
 
 

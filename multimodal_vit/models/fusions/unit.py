@@ -11,7 +11,13 @@ from ml_collections import ConfigDict
 from multimodal_vit.components import component, option
 from multimodal_vit.models.base import Fusion
 from multimodal_vit.models.encoder import TRUNK, encoder_problems
-from multimodal_vit.models.joint_map import joint_map, joint_sizes, spans, stream_names, towers_maps
+from multimodal_vit.models.joint_map import (
+    joint_attention,
+    joint_map,
+    joint_sizes,
+    stream_names,
+    towers_maps,
+)
 from multimodal_vit.models.streams import Tower, Trunk, learned
 from multimodal_vit.sampler import Task
 
@@ -99,5 +105,5 @@ class Unit(Fusion):
                 maps += [joint_map([(own, places, taken)], sizes)]
         found: dict[str, Any] = {"tokens": outputs, "summaries": summaries}
         if asked:
-            found |= {"attention_weights": maps, "spans": spans(sizes, list(tokens))}
+            found |= joint_attention(maps, sizes, list(tokens))
         return trunk.norm()(queries)[:, 0], found

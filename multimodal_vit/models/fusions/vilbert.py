@@ -12,10 +12,10 @@ from multimodal_vit.components import component, option
 from multimodal_vit.models.base import Fusion
 from multimodal_vit.models.encoder import TRUNK, encoder_problems
 from multimodal_vit.models.joint_map import (
+    joint_attention,
     joint_map,
     joint_sizes,
     readout_map,
-    spans,
     stream_extras,
     stream_names,
 )
@@ -110,8 +110,7 @@ class Vilbert(Fusion):
         }
         if asked:
             maps.append(readout_map([f"class_{name}" for name in tokens], sizes, maps[-1]))
-            found |= {"attention_weights": maps, "readout": True}
-            found["spans"] = spans(sizes, list(tokens))
+            found |= joint_attention(maps, sizes, list(tokens), readout=True)
         pooled = jnp.stack(
             [nn.relu(trunk.dense(y.shape[-1], f"pool_{name}")(y)) for name, y in summaries.items()]
         )

@@ -1,11 +1,14 @@
 """Optimizers: a file each; and what every one gets: schedule, gradient clipping, declarations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import jax
 import optax
 from ml_collections import ConfigDict
 
 from multimodal_vit.components import get
+from multimodal_vit.errors import UserError
 from multimodal_vit.parameters import Declaration
 from multimodal_vit.train.optimizers.schedules import learning_rate_schedule
 
@@ -30,4 +33,41 @@ def make_optimizer(
     optimizer = build(train, schedule, declared)
     if train.gradient_clip:
         optimizer = optax.chain(optax.clip_by_global_norm(train.gradient_clip), optimizer)
+    if train.frozen:
+        optimizer = _without(frozen_paths(list(declared), train.frozen), optimizer)
     return optimizer
+
+
+def frozen_paths(paths: Sequence[str], frozen: Sequence[str]) -> set[str]:
+    """The parameters that stay as they are.
+
+    Args:
+      paths: of all parameters.
+      frozen: beginnings of their names.
+
+    Raises:
+      UserError: one of them begins no name.
+    """
+    for part in frozen:
+        if not any(path.startswith(part) for path in paths):
+            raise UserError(
+                f"train.frozen: no parameter begins with {part!r}; they begin with "
+                f"{', '.join(sorted({path.partition('/')[0] for path in paths}))}"
+            )
+    return {path for path in paths if any(path.startswith(part) for part in frozen)}
+
+
+def _without(
+    frozen: set[str], optimizer: optax.GradientTransformation
+) -> optax.GradientTransformation:
+    """An optimizer that leaves some parameters alone; they have no state and no decay."""
+
+    def labels(params: Any) -> Any:
+        def at(path: tuple[Any, ...], leaf: Any) -> str:
+            del leaf
+            name = jax.tree_util.keystr(path, simple=True, separator="/")
+            return "frozen" if name in frozen else "trained"
+
+        return jax.tree_util.tree_map_with_path(at, params)
+
+    return optax.partition({"trained": optimizer, "frozen": optax.set_to_zero()}, labels)

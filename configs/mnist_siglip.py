@@ -1,0 +1,25 @@
+"""SigLIP's contrast on MNIST, with the model and the budget of `mnist_conv.py`.
+
+Of every image and text of a batch: do they belong together? docs/objectives.md.
+The presets are those of `mnist_conv.py`; Fashion-MNIST with --config.data.name=fashion_mnist.
+
+    python -m multimodal_vit.main --config=configs/mnist_siglip.py:small
+"""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from multimodal_vit.config import changed, from_file
+
+
+def get_config(name: str = "thesis") -> ConfigDict:
+    sibling = from_file(f"{Path(__file__).with_name('mnist_conv.py')}:{name}")
+    return changed(
+        sibling,
+        {
+            "train.objective": "siglip",
+            "train.objective_options.bias": -5.5,
+            "train.batch_size": 256,
+        },
+    )

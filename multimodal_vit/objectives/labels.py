@@ -1,0 +1,307 @@
+"""Objectives that predict the words from the image: a catalogue of three.
+
+They learn from true texts alone: the labels of each grid, whatever text the pair has. What a text
+is worth then follows from the posterior of each word, and no threshold is fitted, but for the bag.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from multimodal_vit import components
+from multimodal_vit.components import component
+from multimodal_vit.errors import UserError
+from multimodal_vit.models import MultimodalViT
+from multimodal_vit.models.fusions.bayes_rule import bayes_logits, law_problems
+from multimodal_vit.objectives.base import Keys, Objective, Outputs, Variables
+from multimodal_vit.objectives.losses import masked_mean
+from multimodal_vit.sampler import Batch, Task, named_key
+
+
+def text_problems(config: ConfigDict, task: Task | None) -> Iterator[str]:
+    """What is wrong with a configuration whose objective joins written words and an image."""
+    if task is not None:
+        return
+    name, modalities = config.train.objective, tuple(config.model.modalities)
+    if set(modalities) != {"words", "patches"}:
+        yield (
+            f"train.objective={name!r} reads model.modalities=('words', 'patches'), not "
+            f"{modalities}"
+        )
+    if not 0 < config.task.false_rate < 1:
+        yield (
+            f"train.objective={name!r} learns from true texts, but its verdict is asked about "
+            f"false ones: task.false_rate={config.task.false_rate} must be above 0 and below 1"
+        )
+
+
+def true_inputs(batch: Batch) -> dict[str, jax.Array]:
+    """The inputs of a batch, each image with its true text."""
+    return {"image": batch.inputs["image"], "words": batch.labels}
+
+
+class WordHead(nn.Module):
+    """A token of its own, and one linear layer from a word's output to the classes.
+
+    Attributes:
+      num_classes: K.
+    """
+
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, outputs: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Maps [B, n, D] to class logits float32 [B, n, K], and the token [D]."""
+        init = nn.initializers.normal(0.02)
+        token = self.param("token", init, (outputs.shape[-1],))
+        classes = nn.Dense(self.num_classes, name="classes")
+        return classes(outputs.astype(jnp.float32)), token
+
+
+class _Read(NamedTuple):
+    """Class logits [B, n, K], the fusion's losses, the collections after the pass."""
+
+    logits: jax.Array
+    losses: Mapping[str, jax.Array]
+    collections: dict[str, Any]
+
+
+class PosteriorObjective(Objective):
+    """Gives log p(w_i = c | image) of each position; the verdict is the Bayes rule on it.
+
+    The images of a grid are drawn independently, so that the posterior of a text is the product
+    over its words, and the law of the false texts gives the log odds: the rule of the modular
+    oracle.
+    """
+
+    uses: ClassVar[tuple[str, ...]] = ()
+
+    @staticmethod
+    def problems(config: ConfigDict, task: Task | None = None) -> Iterator[str]:
+        """Other modalities, a task without false texts, an unknown law."""
+        yield from text_problems(config, task)
+        if task is None:
+            yield from law_problems(config, f"the verdict of {config.train.objective!r}")
+
+    @property
+    def heads(self) -> nn.Module:
+        """The token that stands for a word that is not told, and the classes."""
+        return WordHead(self.task.num_classes)
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The share of the predicted words that are right."""
+        return ("word_accuracy",)
+
+    def head_inputs(self, variables: Variables, inputs: Any) -> tuple[Any, ...]:
+        """Zeros in the shape of the words' outputs."""
+        _, found = jax.eval_shape(self.model.apply, variables, inputs)
+        words = found.get("tokens", {}).get("words")
+        if words is None or words.shape[1] != self.task.num_positions:
+            raise UserError(
+                f"{type(self).__name__} predicts words from the fusion's outputs for them, and "
+                f"{type(self.model.fusion).__name__} gives none; take "
+                "model.fusion='single_encoder', say"
+            )
+        return (jnp.zeros(words.shape, words.dtype),)
+
+    def posterior(self, variables: Variables, inputs: Mapping[str, jax.Array]) -> jax.Array:
+        """Log p(w_i = c | image), float32 [B, n, K]."""
+        raise NotImplementedError
+
+    def image_posterior(self, variables: Variables, image: jax.Array) -> jax.Array:
+        """The same without any text, of images [B, H, W, C]."""
+        words = jnp.zeros((len(image), self.task.num_positions), jnp.int32)
+        return self.posterior(variables, {"image": image, "words": words})
+
+    def verdict(self, variables: Variables, inputs: Mapping[str, jax.Array]) -> jax.Array:
+        """The log odds of a true text and those of each class, [B, 1 + K]."""
+        words = jax.nn.one_hot(inputs["words"], self.task.num_classes)
+        return bayes_logits(self.posterior(variables, inputs), words, self.task)
+
+    def token(self, variables: Variables) -> jax.Array:
+        """The head's own token, [D]."""
+        return variables["params"]["objective"]["token"]
+
+    def predicted(self, read: "_Read", batch: Batch, mask: jax.Array) -> Outputs:
+        """The cross entropy of the words where `mask` bool [B, n] is True, the mean in each row."""
+        logits = read.logits
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)  # (B, n)
+        right = logits.argmax(axis=-1) == batch.labels
+        metrics = {"word_accuracy": masked_mean(right, mask)}
+        loss = masked_mean(losses, mask)
+        return Outputs(loss, None, metrics, dict(read.losses), read.collections)
+
+
+@component("train.objective", "masked_labels")
+class MaskedLabels(PosteriorObjective):
+    """Some words are masked; each is predicted from the image and the other words.
+
+    After BERT (Devlin et al. 2019), with the image as in ViLBERT and FLAVA. The number of masked
+    words is uniform from one to all: BERT's 15 % of four words is less than one, and the verdict
+    asks with all of them masked.
+    """
+
+    def loss(self, variables: Variables, batch: Batch, keys: Keys, train: bool) -> Outputs:
+        """The cross entropy of the masked words, the mean in each row."""
+        B, n = batch.labels.shape
+        noise = jax.random.uniform(named_key(keys.objective, "places"), (B, n))
+        count = jax.random.randint(named_key(keys.objective, "count"), (B, 1), 1, n + 1)
+        mask = noise.argsort(axis=1).argsort(axis=1) < count  # (B, n)
+        read = self._read(variables, true_inputs(batch), mask, keys, train)
+        return self.predicted(read, batch, mask)
+
+    def posterior(self, variables: Variables, inputs: Mapping[str, jax.Array]) -> jax.Array:
+        """All words masked at once: given the image they are independent, and one pass is exact."""
+        mask = jnp.ones(inputs["words"].shape, bool)
+        return jax.nn.log_softmax(self._read(variables, inputs, mask, Keys(), False).logits)
+
+    def _read(
+        self,
+        variables: Variables,
+        inputs: Mapping[str, jax.Array],
+        mask: jax.Array,
+        keys: Keys,
+        train: bool,
+    ) -> "_Read":
+        """Class logits, where `mask` is True without the word itself."""
+        token = self.token(variables)
+
+        def outputs(model: MultimodalViT) -> dict[str, Any]:
+            tokens = model.embed(inputs, train=train)
+            words = tokens["words"]
+            tokens["words"] = jnp.where(mask[..., None], token.astype(words.dtype), words)
+            return model.fuse(tokens, train=train)[1]
+
+        found, collections = self.ask(variables, outputs, keys, train)
+        logits, _ = self.of_heads(variables, found["tokens"]["words"])
+        return _Read(logits, found.get("losses", {}), collections)
+
+
+@component("train.objective", "caption")
+class Caption(PosteriorObjective):
+    """A caption model: each word is predicted from the image and the words before it.
+
+    The image tokens see each other and no word; a word's place sees them and the words before it
+    (CLIP's own comparison, Radford et al. 2021, section 2.3; the prefix mask of UniLM, Dong et al.
+    2019). The posterior is that of teacher forcing, with the text in question.
+    """
+
+    @staticmethod
+    def problems(config: ConfigDict, task: Task | None = None) -> Iterator[str]:
+        """A fusion that cannot read from left to right, and what is wrong with any other."""
+        yield from PosteriorObjective.problems(config, task)
+        yield from fusion_problems(
+            config, task, "takes_causal", "can read words from left to right"
+        )
+
+    def loss(self, variables: Variables, batch: Batch, keys: Keys, train: bool) -> Outputs:
+        """The cross entropy of all words, the mean in each row."""
+        read = self._read(variables, true_inputs(batch), keys, train)
+        return self.predicted(read, batch, jnp.ones(batch.labels.shape, bool))
+
+    def posterior(self, variables: Variables, inputs: Mapping[str, jax.Array]) -> jax.Array:
+        """Log p(w_i = c | the words before it, image)."""
+        return jax.nn.log_softmax(self._read(variables, inputs, Keys(), False).logits)
+
+    def image_posterior(self, variables: Variables, image: jax.Array) -> jax.Array:
+        """Each word given the likeliest words before it: n passes."""
+        words = jnp.zeros((len(image), self.task.num_positions), jnp.int32)
+        for i in range(self.task.num_positions):
+            log_p = self.posterior(variables, {"image": image, "words": words})  # (B, n, K)
+            words = words.at[:, i].set(log_p[:, i].argmax(axis=-1))
+        return log_p
+
+    def _read(
+        self, variables: Variables, inputs: Mapping[str, jax.Array], keys: Keys, train: bool
+    ) -> "_Read":
+        token = self.token(variables)
+
+        def outputs(model: MultimodalViT) -> dict[str, Any]:
+            tokens = model.embed(inputs, train=train)
+            words = tokens["words"]  # (B, n, D)
+            start = jnp.broadcast_to(token.astype(words.dtype), words[:, :1].shape)
+            tokens["words"] = jnp.concatenate([start, words[:, :-1]], axis=1)
+            return model.fuse(tokens, causal="words", train=train)[1]
+
+        found, collections = self.ask(variables, outputs, keys, train)
+        logits, _ = self.of_heads(variables, found["tokens"]["words"])
+        return _Read(logits, found.get("losses", {}), collections)
+
+
+@component("train.objective", "bag")
+class Bag(Objective):
+    """Which classes are in the image, whatever the order: the thesis's class units alone.
+
+    The bag of words of CLIP's own comparison (Radford et al. 2021, section 2.3). No word enters.
+    Its score of a text is the log-probability that exactly the classes it names are there, so that
+    neither count nor order can matter: the control beside the others.
+    """
+
+    uses: ClassVar[tuple[str, ...]] = ()
+    scores: ClassVar[bool] = True
+
+    @staticmethod
+    def problems(config: ConfigDict, task: Task | None = None) -> Iterator[str]:
+        """A fusion that cannot leave the words out, and what is wrong with any other."""
+        yield from text_problems(config, task)
+        yield from fusion_problems(config, task, "takes_kept", "can be told to leave words out")
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """The share of class units that are right."""
+        return ("class_accuracy",)
+
+    def loss(self, variables: Variables, batch: Batch, keys: Keys, train: bool) -> Outputs:
+        """Binary cross entropy, averaged over the class units."""
+        logits, added, collections = self._read(variables, batch.inputs, keys, train)
+        losses = optax.sigmoid_binary_cross_entropy(logits, batch.classes)
+        right = (logits > 0) == batch.classes
+        metrics = {"class_accuracy": right.mean(axis=-1)}
+        return Outputs(losses.mean(axis=-1), None, metrics, dict(added), collections)
+
+    def verdict(self, variables: Variables, inputs: Mapping[str, jax.Array]) -> jax.Array:
+        """The score of the text and the class logits, [B, 1 + K]."""
+        logits = self._read(variables, inputs, Keys(), False).logits
+        named = (inputs["words"][..., None] == jnp.arange(logits.shape[-1])).any(axis=1)
+        score = -optax.sigmoid_binary_cross_entropy(logits, named).sum(axis=-1)  # (B,)
+        score = score - self.threshold(variables)
+        return jnp.concatenate([score[:, None], logits], axis=-1)
+
+    def _read(
+        self, variables: Variables, inputs: Mapping[str, jax.Array], keys: Keys, train: bool
+    ) -> _Read:
+        none = {"words": jnp.zeros((len(inputs["words"]), 0), jnp.int32)}
+
+        def classes(model: MultimodalViT) -> tuple[jax.Array, dict[str, Any]]:
+            tokens = model.embed(inputs, train=train)
+            summary, found = model.fuse(tokens, none, train=train)
+            return model.head(summary.astype(jnp.float32)), found.get("losses", {})
+
+        (logits, losses), collections = self.ask(variables, classes, keys, train)
+        return _Read(logits[:, -self.task.num_classes :], losses, collections)
+
+
+def fusion_problems(config: ConfigDict, task: Task | None, needs: str, about: str) -> Iterator[str]:
+    """A fusion that lacks what an objective needs.
+
+    Args:
+      config: whole.
+      task: None before the data is read, when this is asked.
+      needs: the class attribute of the fusion that must be True.
+      about: what it can then do, in words.
+    """
+    name = config.model.fusion
+    if task is not None or not components.exists("model.fusion", name):
+        return
+    able = [own.name for own in components.all_of("model.fusion") if getattr(own.target, needs)]
+    if name not in able:
+        yield (
+            f"train.objective={config.train.objective!r} needs a fusion that {about}: "
+            f"model.fusion={name!r} is not one of {', '.join(able)}"
+        )
