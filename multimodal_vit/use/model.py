@@ -296,10 +296,15 @@ class Model:
 
     def returns_attention(self, inputs: Mapping[str, np.ndarray]) -> bool:
         """Whether it returns where words look among patches; `inputs` are for their shapes."""
-        ask = functools.partial(self.objective.model.apply, return_attention=True)
-        found = jax.eval_shape(ask, self.variables, dict(inputs))[1]
-        spans = found.get("spans", {})
-        return bool(found.get("attention_weights")) and {"words", "patches"} <= spans.keys()
+        counted: dict[str, bool] = {}
+
+        def ask(inputs: Mapping[str, Any]) -> None:  # traced, so that nothing is computed
+            _, found = self.objective.model.apply(self.variables, inputs, return_attention=True)
+            layers = len(found.get("attention_weights", ())) - bool(found.get("readout"))
+            counted["any"] = layers > 0 and {"words", "patches"} <= found.get("spans", {}).keys()
+
+        jax.eval_shape(ask, dict(inputs))
+        return counted["any"]
 
     def _in_parts(self, function: Any, inputs: Mapping[str, np.ndarray]) -> Any:
         """A function's answers to any number of pairs, with few sizes that are compiled."""
