@@ -72,7 +72,7 @@ class Prediction:
       true: the probability of "the text names the images in reading order"; None of a classifier of
         single images.
       classes: the probability of each class, by its name: that it is in the image. Of a classifier
-        of single images they sum to 1.
+        of single images they sum to 1. Empty where the verdict has no class units.
       image: uint8 [H, W, C], what the model saw: the images, fitted and pasted.
       text: the words.
       attention: where it looked, on request.
@@ -164,11 +164,13 @@ class Model:
             true, classes = None, special.softmax(logits[:, -num_classes:], axis=1)
         else:
             true = special.expit(np.asarray(match_logit(logits, num_classes), np.float64))
-            classes = special.expit(logits[:, -num_classes:].astype(np.float64))
+            has_classes = logits.shape[1] >= num_classes
+            shown = logits[:, -num_classes:] if has_classes else np.zeros((len(logits), 0))
+            classes = special.expit(shown.astype(np.float64))
         return [
             Prediction(
                 None if true is None else float(true[i]),
-                dict(zip(self.class_names, classes[i].tolist(), strict=True)),
+                dict(zip(self.class_names, classes[i].tolist(), strict=classes.shape[1] > 0)),
                 inputs["image"][i],
                 tuple(self.class_names[word] for word in inputs["words"][i]) if texts else (),
                 looked[i],
