@@ -34,7 +34,7 @@ DEEPER = ("mbt", "moe", "limoe")  # with one layer they do not show what they ar
 SHIFTS = {"scale": 1, "log_scale": 4}
 D, N, P, B = 16, 4, 4, 4
 OPTIONS = "model.fusion_options."
-STEPS = 400
+STEPS = 150
 
 
 def tiny(design: str, **more):
@@ -632,33 +632,31 @@ def test_a_hierarchy_whose_tokens_lie_across_quadrants_is_refused():
     assert "1×1 tokens do not come out even" in line
 
 
-@pytest.mark.parametrize(("design", "layout"), [("vilbert", "tensor"), ("moe", "fsdp")])
-def test_designs_train_the_same_on_cut_parameters(tiny_config, tiny_splits, design, layout):
+def test_experts_train_the_same_on_cut_parameters(tiny_config, tiny_splits):
     def losses(devices, **train):
         config = changed(
             tiny_config,
-            {"model.fusion": design, "model.num_encoder_layers": 2, "model.patch_size": 7,
-             "model.dropout_rate": 0.0, "train.optimizer": "muon"}
-            | ({OPTIONS + "noise": 0.0} if design == "moe" else {})
+            {"model.fusion": "moe", "model.num_encoder_layers": 2, "model.dropout_rate": 0.0,
+             "model.stem": "conv", "model.num_conv_layers": 0, "model.patch_size": 28,
+             OPTIONS + "noise": 0.0}
             | {f"train.{name}": value for name, value in train.items()},
         )  # fmt: skip
         return six_losses(Experiment.create(config, tiny_splits, jax.devices()[:devices]))
 
     alone, _ = losses(1)
-    cut, state = losses(2, layout=layout, model_devices=2)
+    cut, state = losses(2, layout="tensor", model_devices=2)
     np.testing.assert_allclose(cut, alone, rtol=1e-4)
-    is_cut = [not x.sharding.is_fully_replicated for x in jax.tree.leaves(state.params)]
-    assert any(is_cut)
-    if design == "moe":
-        assert {name for name in state.sums if name.startswith("aux/")} == {
-            f"aux/{name}" for name in LOSSES
-        }
+    experts = state.params["fusion"]["encoder"]["block_1"]["experts"]
+    assert not experts["in_kernel"].sharding.is_fully_replicated
+    assert {name for name in state.sums if name.startswith("aux/")} == {
+        f"aux/{name}" for name in LOSSES
+    }
 
 
-@pytest.mark.parametrize(("design", "learns"), [("product", True), ("add", False)])
+@pytest.mark.parametrize(("design", "learns"), [("lowrank", True), ("add", False)])
 def test_a_product_learns_what_a_sum_cannot(design, learns):
     """Symbolically: words are codes of classes, image tokens noisy codes of theirs."""
-    fusion, _, _ = made(design)
+    fusion = tiny(design, rank=64) if learns else tiny(design)
     rng = np.random.default_rng(0)
     codes = jnp.asarray(rng.normal(size=(2, 10, D)), jnp.float32)  # of words, of images
     places = jnp.asarray(rng.normal(size=(N, D)), jnp.float32)
@@ -694,9 +692,11 @@ def test_a_product_learns_what_a_sum_cannot(design, learns):
         return jax.lax.scan(step, (params, optimizer.init(params)), keys)[1]
 
     own = plain(fusion.init(jax.random.key(0), draw(jax.random.key(0))[0]))["params"]
-    right = train({"fusion": own, "head": 0.1 * jax.random.normal(jax.random.key(2), (D,))})
+    right = train(
+        {"fusion": own, "head": 0.1 * jax.random.normal(jax.random.key(2), (64 if learns else D,))}
+    )
     late = float(right[-50:].mean())  # of 6,400 pairs, each new
-    assert late > 0.6 if learns else abs(late - 0.5) < 0.02
+    assert late > 0.8 if learns else abs(late - 0.5) < 0.02
 
 
 def test_the_picture_of_a_design_shows_who_can_take_from_whom():
