@@ -1,7 +1,7 @@
 """A small order-aware model of MNIST, for the page of `--mode=export` (docs/use.md).
 
-A quarter of the parameters of `mnist_conv_order.py:speedrun`, 207,403, and three times the pairs. Half
-of the false texts are the true ones permuted, so that it learns to read in order.
+A quarter of the parameters of `mnist_conv_order.py:speedrun`, 207,403, and three times the pairs.
+Half of the false texts are the true ones permuted, so that it learns to read in order.
 
     python -m multimodal_vit.main --config=configs/mnist_page.py
 """

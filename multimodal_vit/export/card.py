@@ -61,9 +61,7 @@ def text(
         "corruption": model.config.task.corruption,
         "classifies": model.task.classifies,
         "test": _figures(tested),
-        "example_images": [
-            f"{letter}.png" for letter in ascii_lowercase[: model.task.num_positions]
-        ],
+        "example_images": [f"{i + 1}.png" for i in range(model.task.num_positions)],
         "example_text": ", ".join(islice(cycle(model.class_names), model.task.num_positions)),
         "numbers": {about: round(tested[n], 4) for n, about in _FIGURES.items() if n in tested},
         "num_pairs": tested.get("num_pairs", 0),
