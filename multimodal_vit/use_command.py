@@ -114,7 +114,7 @@ def _table(model: Model, found: Prediction) -> Table:
             "true" if found.true > 0.5 else "false",
         )
         table.add_section()
-    best = max(found.classes, key=lambda name: found.classes[name])
+    best = max(found.classes, key=lambda name: found.classes[name], default="")
     for name, probability in found.classes.items():
         said = probability > 0.5 if found.true is not None else name == best
         table.add_row(f"an image shows “{name}”", f"{probability:.2%}", "yes" if said else "no")

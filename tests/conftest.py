@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import FORKED
 
 # A suite that is started in the background, or with nohup, inherits that Ctrl-C or a lost terminal
 # is ignored; its commands must not.
@@ -121,11 +122,17 @@ def trained(tmp_path_factory):
 
 
 def run_command(*arguments: str, cwd: Path, devices: int = 1, **environment: str):
-    """Runs `python -m multimodal_vit.main` as a user would; returns the finished process."""
+    """Runs `python -m multimodal_vit.main` as a user would; returns the finished process.
+
+    Where the environment is the tests' own, the start of the interpreter is saved: `forked`.
+    """
+    whole = command_environment(devices, **environment)
+    if not environment and FORKED.fits(whole):
+        return FORKED.run(["multimodal_vit", *arguments], cwd, whole, timeout=300)
     return subprocess.run(
         [sys.executable, "-m", "multimodal_vit.main", *arguments],
         cwd=cwd,
-        env=command_environment(devices, **environment),
+        env=whole,
         capture_output=True,
         text=True,
         timeout=300,

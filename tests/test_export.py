@@ -6,15 +6,20 @@ import shutil
 import subprocess
 import sys
 
+import jax
+import jax.export
 import numpy as np
 import pytest
 from conftest import command_environment
 
 import multimodal_vit
-from multimodal_vit import main
+from multimodal_vit import about_data, main
+from multimodal_vit.config import changed, small
 from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.export import pairs, stablehlo, writing
 from multimodal_vit.export.writing import FORMATS, Format, export
+from multimodal_vit.models.fusions import COMPONENTS as FUSIONS
+from multimodal_vit.use.loading import build
 from multimodal_vit.workdir import Workdir
 
 
@@ -90,6 +95,23 @@ def test_the_card_says_what_the_model_does_not_do(written, trained):
     for name in ("model.safetensors", "model.stablehlo"):
         assert f"| `{name}` |" in card
     compile((written[0] / "repeat.py").read_text(), "repeat.py", "exec")
+
+
+ALONE = ("concatenation", "addition", "bayes_rule")  # they read what others do not
+
+
+@pytest.mark.parametrize("name", [name for name in FUSIONS if name not in ALONE])
+def test_every_fusion_is_traced_for_any_number_of_pairs(name, trained):
+    """Nothing in it asks how many these are: no len() of an array with a batch."""
+    changes = {"model.fusion": name, "model.embedding_dim": 16, "model.num_encoder_layers": 1}
+    model = build(changed(small(), changes), about_data.read(trained[1])).model
+    batch = jax.export.symbolic_shape("b")
+    inputs = {
+        "image": jax.ShapeDtypeStruct((*batch, 56, 56, 1), np.uint8),
+        "words": jax.ShapeDtypeStruct((*batch, 4), np.int32),
+    }
+    (logits, _), _ = jax.eval_shape(model.init_with_output, jax.random.key(0), inputs)
+    assert logits.shape == (*batch, 11)
 
 
 def test_a_format_that_answers_otherwise_leaves_nothing(model, tmp_path, monkeypatch):

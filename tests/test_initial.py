@@ -1,4 +1,4 @@
-"""Runs that start from another run's parameters, and parameters that stay."""
+"""Runs that start from another run's parameters, alone and in a study; parameters that stay."""
 
 from pathlib import Path
 
@@ -7,60 +7,79 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from multimodal_vit.config import changed, from_file
+from multimodal_vit.config import changed, from_file, small
 from multimodal_vit.errors import UserError
-from multimodal_vit.run import run
+from multimodal_vit.run import best_parameters
+from multimodal_vit.study import runner
+from multimodal_vit.study.definition import check, in_order, problems, runs_of, study
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.initial import by_path, place, start, taken_over
 from multimodal_vit.workdir import Workdir
 
+FROZEN = ("embeddings_", "fusion/encoder")
+
+
+def tiny(**changes):
+    """Three steps of a tiny model that learns from images alone."""
+    config = changed(
+        small(),
+        {
+            "data.source": "digits", "data.name": "digits", "model.stem": "conv",
+            "model.num_conv_layers": 0, "model.patch_size": 28, "model.embedding_dim": 16,
+            "model.num_encoder_layers": 1, "model.mlp_dim": 32, "model.num_heads": 2,
+            "model.dropout_rate": 0.0, "train.num_samples": 88, "train.batch_size": 32,
+            "train.warmup_steps": 2, "train.patience": 0, "train.objective": "mae",
+            "evaluation.batch_size": 32, "evaluation.suites": ("order_foil",),
+        },
+    )  # fmt: skip
+    return changed(config, changes)
+
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("first") / "run"
+def runs(tiny_splits, tmp_path_factory):
+    """A study of two conditions, the second from the first; the folder of each one's run."""
+    folder = tmp_path_factory.mktemp("study")
+    after = tiny(
+        **{"train.objective": "bag", "model.initial": "@before", "train.frozen": FROZEN,
+           "train.weight_decay": 0.5},
+    )  # fmt: skip
+    asked = study("Does it help?", {"after": after, "before": tiny()})
+    asked.num_seeds = 1
+    for name in asked.conditions:
+        asked.conditions[name].evaluation.suites = ("order_foil",)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "load_data", lambda configs: lambda config: tiny_splits)
+        assert runner.run_all(asked, folder) == {}
+    return {name: folder / "runs" / name / "seed_0" for name in asked.conditions}
 
 
-@pytest.fixture
-def config(tiny_config):
-    tiny_config.model.update({"num_conv_layers": 0, "patch_size": 28, "dropout_rate": 0.0})
-    tiny_config.evaluation.suites = ()
-    return changed(tiny_config, {"train.num_samples": 88, "train.objective": "masked_labels"})
+def parameters(folder, splits):
+    workdir = Workdir(folder)
+    experiment = Experiment.create(workdir.saved_config(), splits, jax.devices()[:1])
+    return by_path(best_parameters(experiment, workdir)[1]["params"])
 
 
-@pytest.fixture
-def trained(config, tiny_splits, folder):
-    """A finished run; trained once."""
-    if not folder.exists():
-        run(Experiment.create(config, tiny_splits, jax.devices()[:1]), Workdir(folder))
-    return folder
+def test_a_run_without_a_verdict_says_so_and_one_starts_from_it(runs):
+    first, second = (Workdir(runs[name]).results() for name in ("before", "after"))
+    assert "match_accuracy" not in first["test"] and first["test"]["varied_error"] > 0
+    assert "has no verdict to ask" in first["skipped"]["order_foil"]
+    assert "not trained to judge" in first["verdict"]["sentence"]
+    known = second["initial"]
+    assert (known["workdir"], known["step"], known["pflop"]) == ("@before", 3, first["pflop"])
+    assert "threshold" in second and "order_foil" in second["suites"]
 
 
-def test_a_run_starts_from_another_and_keeps_what_is_frozen(config, trained, tiny_splits, tmp_path):
-    changes = {
-        "model.initial": str(trained), "train.frozen": ("embeddings_", "fusion/encoder"),
-        "train.objective": "binary_cross_entropy", "train.weight_decay": 0.5, "seed": 1,
-    }  # fmt: skip
-    experiment = Experiment.create(changed(config, changes), tiny_splits, jax.devices()[:1])
-    state, known = start(experiment, tmp_path)
-    fresh = by_path(experiment.init_state().params)
-    before = by_path(state.params)
-    moved = {name for name in before if (before[name] != fresh[name]).any()}
-    assert "fusion/encoder/block_0/mlp_in/kernel" in moved and "head/kernel" not in moved
-    assert known["config_name"] == "tiny" and known["step"] == 3
-    _, results = run(experiment, Workdir(tmp_path / "second"))
-    assert results["initial"] == known
-    from multimodal_vit.run import best_parameters
-
-    _, variables = best_parameters(experiment, Workdir(tmp_path / "second"))
-    for name, leaf in by_path(variables["params"]).items():
-        stays = name.startswith(("embeddings_", "fusion/encoder"))
-        assert (leaf == before[name]).all() == stays, name
+def test_what_is_frozen_stays_as_it_was_taken_over(runs, tiny_splits):
+    before, after = (parameters(runs[name], tiny_splits) for name in ("before", "after"))
+    for name, leaf in after.items():
+        if not name.startswith("head/"):  # the head begins anew
+            assert (leaf == before[name]).all() == name.startswith(FROZEN), name
 
 
-def test_what_cannot_be_a_start_is_said_in_a_line(config, trained, tiny_splits, tmp_path, digits):
+def test_what_cannot_be_a_start_is_said_in_a_line(runs, tiny_splits, tmp_path, digits):
     def create(splits=tiny_splits, **changes):
-        changes = {"model.initial": str(trained)} | changes
-        return Experiment.create(changed(config, changes), splits, jax.devices()[:1])
+        config = tiny(**{"train.objective": "bag", "model.initial": str(runs["before"])} | changes)
+        return Experiment.create(config, splits, jax.devices()[:1])
 
     for experiment, message in (
         (create(**{"model.initial": "nowhere"}), "nowhere holds no run; train it first"),
@@ -87,14 +106,9 @@ def test_a_parameter_that_the_other_run_lacks_is_named():
         taken_over(params, {}, ("head",), "it")
 
 
-# ---- in a study ----
-
-
-def test_a_condition_runs_behind_the_one_that_it_starts_from(config):
-    from multimodal_vit.study.definition import in_order, problems, runs_of, study
-
-    second = changed(config, {"model.initial": "@first", "train.objective": "bag"})
-    asked = study("Does it help?", {"second": second, "first": config, "alone": config})
+def test_a_condition_runs_behind_the_one_that_it_starts_from():
+    second = tiny(**{"model.initial": "@first", "train.objective": "bag"})
+    asked = study("Does it help?", {"second": second, "first": tiny(), "alone": tiny()})
     assert in_order(asked.conditions) == ["first", "alone", "second"]
     runs = runs_of(asked, Path("there"))
     assert [run.condition for run in runs[:3]] == ["first", "alone", "second"]
@@ -107,32 +121,6 @@ def test_a_condition_runs_behind_the_one_that_it_starts_from(config):
 
 
 def test_the_studies_of_objectives_are_right():
-    from multimodal_vit.study.definition import check
-
     for name in ("study_objectives", "study_few_labels", "study_depth"):
         for preset in ("full", "quick"):
             check(from_file(f"{ROOT / 'configs' / name}.py:{preset}"))
-
-
-def test_a_study_trains_one_condition_and_goes_on_from_it_in_another(
-    config, tiny_splits, tmp_path, monkeypatch
-):
-    from multimodal_vit.study import runner
-    from multimodal_vit.study.definition import study
-
-    monkeypatch.setattr(runner, "load_data", lambda configs: lambda config: tiny_splits)
-    before = changed(config, {"train.objective": "mae", "model.stem": "conv"})
-    after = changed(before, {"train.objective": "bag", "model.initial": "@before"})
-    asked = study("Does it help?", {"after": after, "before": before})
-    asked.num_seeds = 1
-    for name in asked.conditions:
-        asked.conditions[name].evaluation.suites = ("order_foil",)
-    assert runner.run_all(asked, tmp_path) == {}
-    first, second = (
-        Workdir(tmp_path / "runs" / name / "seed_0").results() for name in ("before", "after")
-    )
-    assert "match_accuracy" not in first["test"] and first["test"]["varied_error"] > 0
-    assert "has no verdict to ask" in first["skipped"]["order_foil"]
-    assert second["initial"]["workdir"] == "@before"
-    assert second["initial"]["pflop"] == first["pflop"]
-    assert "threshold" in second and "order_foil" in second["suites"]

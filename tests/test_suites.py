@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multimodal_vit import config as configuration
-from multimodal_vit import evaluate, sampler
+from multimodal_vit import evaluate, evaluate_checks, sampler
 from multimodal_vit.errors import UserError
 from multimodal_vit.foils import changes
 from multimodal_vit.sampler import Task, mix_labels, permute_labels
@@ -432,17 +432,17 @@ def test_check_metrics_by_hand():
     labels = [[0, 1], [0, 1], [1, 1], [0, 1]]
     before = predictions([True, True, True, False], [[0, 1], [0, 1], [1, 1], [0, 2]], labels)
     after = predictions([True, False, True, True], [[1, 0], [1, 0], [1, 1], [2, 0]], labels)
-    turn = evaluate.check_metrics(CHECKS["swap_words"], before, after)
+    turn = evaluate_checks.check_metrics(CHECKS["swap_words"], before, after)
     assert turn["num_pairs"] == 2  # the third has nothing to exchange, the fourth was false
     assert turn["failure_rate"] == 0.5
     assert turn["failures"] == [0]
-    stay = evaluate.check_metrics(CHECKS["swap_words_and_images"], before, after)
+    stay = evaluate_checks.check_metrics(CHECKS["swap_words_and_images"], before, after)
     assert stay["failures"] == [1]
-    same = evaluate.check_metrics(CHECKS["small_shift"], before, after)
+    same = evaluate_checks.check_metrics(CHECKS["small_shift"], before, after)
     assert (same["num_pairs"], same["failures"]) == (4, [1, 3])
-    right = evaluate.check_metrics(CHECKS["equal_grid"], before, before)
+    right = evaluate_checks.check_metrics(CHECKS["equal_grid"], before, before)
     assert right["failure_rate"] == 0
-    none = evaluate.check_metrics(CHECKS["swap_words"], after, after)
+    none = evaluate_checks.check_metrics(CHECKS["swap_words"], after, after)
     assert none["num_pairs"] == 0
     assert "failure_rate" not in none
 
@@ -453,7 +453,7 @@ def test_true_contradicts_class_outputs_that_see_other_classes():
         [[0, 1], [0, 2], [0, 2]],
         [[0, 1], [0, 1], [0, 1]],
     )
-    found = evaluate.consistency_metrics(answers)
+    found = evaluate_checks.consistency_metrics(answers)
     assert (found["num_pairs"], found["failures"]) == (2, [1])
 
 

@@ -214,14 +214,17 @@ def _text(parts: list[str], in_line: int) -> str:
 def curves(rows: list[dict[str, Any]], title: str, path: Path) -> None:
     """Draws loss and accuracy over the samples seen, like the thesis's Figure 4.1.
 
+    What an objective measures besides, such as how far vectors lie apart, has a panel of its own.
+
     Args:
       rows: of `metrics.jsonl`.
       title: of the figure.
       path: the PNG to write.
     """
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    own = _own_metrics(rows)
+    figure = Figure(figsize=(15 if own else 10, 4), layout="constrained")
     figure.suptitle(title)
-    loss, accuracy = figure.subplots(1, 2)
+    loss, accuracy, *others = figure.subplots(1, 3 if own else 2)
     styles = {"train": {"linewidth": 1.0}, "validation": {"linewidth": 1.8, "marker": "o"}}
     panels = [
         (loss, "loss", "", {"train": ORANGE, "validation": BLUE}),
@@ -229,6 +232,12 @@ def curves(rows: list[dict[str, Any]], title: str, path: Path) -> None:
         (accuracy, "class_accuracy", "per class, ", {"train": RED, "validation": GREEN}),
         (accuracy, "accuracy", "", {"train": ORANGE, "validation": BLUE}),
     ]
+    for axes in others:
+        for i, name in enumerate(own):
+            panels.append(
+                (axes, name, f"{name}, ", {"train": f"C{2 * i}", "validation": f"C{2 * i + 1}"})
+            )
+        axes.set_ylabel("the objective's own metrics")
     classifies = any("accuracy" in row for row in rows)
     for axes, metric, prefix, colours in panels:
         for part, colour in colours.items():
@@ -240,16 +249,15 @@ def curves(rows: list[dict[str, Any]], title: str, path: Path) -> None:
                     *zip(*points, strict=True), dashes, color=colour, label=label,
                     markersize=3.5, **styles[part],
                 )  # fmt: skip
-    loss.set_ylabel(
-        "cross entropy (nats)" if classifies else "binary cross entropy (nats per output)"
-    )
+    known = "cross entropy (nats)" if classifies else "binary cross entropy (nats per output)"
+    loss.set_ylabel("loss" if own else known)
     loss.set_ylim(bottom=0)
     accuracy.set_ylabel("accuracy")
     accuracy.set_ylim(0.45, 1.01)
     accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     if not classifies:
         accuracy.axhline(0.5, color="0.6", linewidth=0.8, linestyle=":")
-    for axes in (loss, accuracy):
+    for axes in (loss, accuracy, *others):
         axes.set_xlabel("training pairs seen")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short_number(x)))
         axes.set_xlim(left=0)
@@ -257,6 +265,17 @@ def curves(rows: list[dict[str, Any]], title: str, path: Path) -> None:
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=9)
     save(figure, path, dpi=110)
+
+
+_OF_EVERY_RUN = {
+    "split", "step", "samples", "loss", "match_accuracy", "class_accuracy", "accuracy"
+}  # fmt: skip
+
+
+def _own_metrics(rows: list[dict[str, Any]]) -> list[str]:
+    """What both training and validation measure and only some objectives have."""
+    keys = [set().union(*(r for r in rows if r["split"] == s)) for s in ("train", "validation")]
+    return sorted(set.intersection(*keys) - _OF_EVERY_RUN)
 
 
 def short_number(number: float) -> str:

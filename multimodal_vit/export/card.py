@@ -1,6 +1,7 @@
 """The model card: what a model is, how well it does, and what it does not do."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def text(
     )
     environment.filters["yaml"] = _quoted
     results = results or {}
+    tested = results.get("test", {})
     rows, columns = model.task.grid
     height, width, channels = model.task.image_shape
     page = {
@@ -58,8 +60,11 @@ def text(
         "modalities": ", ".join(model.config.model.modalities),
         "corruption": model.config.task.corruption,
         "classifies": model.task.classifies,
-        "test": _figures(results.get("test", {})),
-        "num_pairs": results.get("test", {}).get("num_pairs", 0),
+        "test": _figures(tested),
+        "example_images": [f"{i + 1}.png" for i in range(model.task.num_positions)],
+        "example_text": ", ".join(islice(cycle(model.class_names), model.task.num_positions)),
+        "numbers": {about: round(tested[n], 4) for n, about in _FIGURES.items() if n in tested},
+        "num_pairs": tested.get("num_pairs", 0),
         "foils": _foils(results.get("suites", {}), suites_for(model.task)),
         "verdict": _NOTHING_SAID | (results.get("verdict") or {}),
         "cost": {name: results.get(name) for name in ("samples_seen", "parameters", "pflop")},

@@ -2,15 +2,16 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from multimodal_vit import config as configuration
 from multimodal_vit.errors import UserError
 from multimodal_vit.objectives import Objective
+from multimodal_vit.probes.maps import between
 from multimodal_vit.use import Model
 from multimodal_vit.use.loading import build
 
@@ -40,8 +41,8 @@ class Program:
 
     def expected(self, inputs: Inputs) -> list[np.ndarray]:
         """What it gives, computed here."""
-        answer = jax.jit(self.function)(*(inputs[name] for name in self.inputs))
-        return [np.asarray(array) for array in answer]
+        found = jax.jit(self.function)(*(inputs[name] for name in self.inputs))
+        return [np.asarray(array) for array in found]
 
 
 def program_of(model: Model, pairs: Inputs) -> Program:
@@ -62,7 +63,7 @@ def program_of(model: Model, pairs: Inputs) -> Program:
         raise UserError(f"the model reads {', '.join(sorted(missing))}, which the pairs lack")
     looks = model.returns_attention(pairs)
     return Program(
-        functools.partial(_answer, objective, model.variables, names, looks),
+        functools.partial(answer, objective, model.variables, names, looks),
         names,
         ("logits", "attention") if looks else ("logits",),
         {name: pairs[name].shape[1:] for name in names},
@@ -70,18 +71,29 @@ def program_of(model: Model, pairs: Inputs) -> Program:
     )
 
 
-def _answer(
-    objective: Objective, variables: dict, names: tuple[str, ...], looks: bool, *arrays: jax.Array
+def answer(
+    objective: Objective,
+    variables: Mapping[str, Any],
+    names: tuple[str, ...],
+    looks: bool,
+    *arrays: jax.Array,
 ) -> tuple[jax.Array, ...]:
+    """What a program computes.
+
+    Args:
+      objective: of the model.
+      variables: its parameters and what is kept beside them.
+      names: of the inputs.
+      looks: whether attention is given too.
+      *arrays: the inputs.
+    """
     inputs = dict(zip(names, arrays, strict=True))
     if not looks:
         return (objective.verdict(variables, inputs),)
     logits, found = objective.model.apply(variables, inputs, return_attention=True)
     if type(objective).verdict is not Objective.verdict:  # else the same pass gives both
         logits = objective.verdict(variables, inputs)
-    weights = jnp.stack(found["attention_weights"], axis=1).astype(jnp.float32)
-    words, patches = (slice(*found["spans"][name]) for name in ("words", "patches"))
-    return logits, weights[..., words, patches]
+    return logits, between(found, "words", "patches")
 
 
 def difference(found: list[np.ndarray], expected: list[np.ndarray]) -> float:

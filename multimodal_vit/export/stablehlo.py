@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from jax import export
 
+from multimodal_vit.errors import UserError
 from multimodal_vit.export.program import Inputs, Program
 
 FILE = "model.stablehlo"
@@ -18,6 +19,9 @@ def write(program: Program, path: Path) -> None:
     Args:
       program: to be written.
       path: of the file.
+
+    Raises:
+      UserError: the model is not made for any number of pairs.
     """
     scope = export.SymbolicScope()
     specs = [
@@ -27,7 +31,14 @@ def write(program: Program, path: Path) -> None:
         )
         for name in program.inputs
     ]
-    exported = export.export(jax.jit(program.function), platforms=PLATFORMS)(*specs)
+    try:
+        exported = export.export(jax.jit(program.function), platforms=PLATFORMS)(*specs)
+    except Exception as error:  # of many kinds: whatever a component makes of a size without value
+        raise UserError(
+            f"the model cannot be written for any number of pairs ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:200]}); a component of its own must ask for "
+            "x.shape[0], and not for len(x)"
+        ) from error
     path.write_bytes(exported.serialize())
 
 

@@ -162,7 +162,7 @@ class SelfAttention(nn.Module):
             init = declare(nn.initializers.normal(size**-0.5), cut=-2)
             slots = self.param(name, init, shape).astype(self.dtype)
             slots = slots if axis == 1 else slots.swapaxes(0, 1)
-            slots = jnp.broadcast_to(slots, (len(part), *slots.shape))
+            slots = jnp.broadcast_to(slots, (part.shape[0], *slots.shape))
             found.append(jnp.concatenate([part, slots], axis=axis))
         return found[0], found[1]
 

@@ -12,7 +12,7 @@ COMPONENTS = {
     "class_cross_entropy": f"{_HERE}.supervised",
     "masked_labels": f"{_HERE}.labels",
     "caption": f"{_HERE}.labels",
-    "bag": f"{_HERE}.labels",
+    "bag": f"{_HERE}.bag",
     "clip": f"{_HERE}.image_text",
     "siglip": f"{_HERE}.image_text",
     "matching": f"{_HERE}.matching",

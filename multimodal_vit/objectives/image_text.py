@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from multimodal_vit.components import component, option
 from multimodal_vit.models import MultimodalViT
 from multimodal_vit.objectives.base import Keys, Objective, Outputs, Variables, mean_losses
-from multimodal_vit.objectives.labels import fusion_problems, text_problems, true_inputs
+from multimodal_vit.objectives.labels import true_inputs
 from multimodal_vit.objectives.losses import (
     FAR,
     contrast,
@@ -24,6 +24,7 @@ from multimodal_vit.objectives.losses import (
     same_text,
     sigmoid_contrast,
 )
+from multimodal_vit.objectives.rules import fusion_problems, text_problems
 from multimodal_vit.sampler import Batch, Task
 
 MOST_SCALE = 100.0  # CLIP's; a similarity is at most 1

@@ -13,31 +13,14 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from multimodal_vit import components
 from multimodal_vit.components import component
 from multimodal_vit.errors import UserError
 from multimodal_vit.models import MultimodalViT
 from multimodal_vit.models.fusions.bayes_rule import bayes_logits, law_problems
 from multimodal_vit.objectives.base import Keys, Objective, Outputs, Variables
 from multimodal_vit.objectives.losses import masked_mean
+from multimodal_vit.objectives.rules import fusion_problems, text_problems
 from multimodal_vit.sampler import Batch, Task, named_key
-
-
-def text_problems(config: ConfigDict, task: Task | None) -> Iterator[str]:
-    """What is wrong with a configuration whose objective joins written words and an image."""
-    if task is not None:
-        return
-    name, modalities = config.train.objective, tuple(config.model.modalities)
-    if set(modalities) != {"words", "patches"}:
-        yield (
-            f"train.objective={name!r} reads model.modalities=('words', 'patches'), not "
-            f"{modalities}"
-        )
-    if not 0 < config.task.false_rate < 1:
-        yield (
-            f"train.objective={name!r} learns from true texts, but its verdict is asked about "
-            f"false ones: task.false_rate={config.task.false_rate} must be above 0 and below 1"
-        )
 
 
 def true_inputs(batch: Batch) -> dict[str, jax.Array]:
@@ -63,7 +46,7 @@ class WordHead(nn.Module):
         return classes(outputs.astype(jnp.float32)), token
 
 
-class _Read(NamedTuple):
+class Read(NamedTuple):
     """Class logits [B, n, K], the fusion's losses, the collections after the pass."""
 
     logits: jax.Array
@@ -128,7 +111,7 @@ class PosteriorObjective(Objective):
         """The head's own token, [D]."""
         return variables["params"]["objective"]["token"]
 
-    def predicted(self, read: "_Read", batch: Batch, mask: jax.Array) -> Outputs:
+    def predicted(self, read: "Read", batch: Batch, mask: jax.Array) -> Outputs:
         """The cross entropy of the words where `mask` bool [B, n] is True, the mean in each row."""
         logits = read.logits
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels)  # (B, n)
@@ -168,7 +151,7 @@ class MaskedLabels(PosteriorObjective):
         mask: jax.Array,
         keys: Keys,
         train: bool,
-    ) -> "_Read":
+    ) -> "Read":
         """Class logits, where `mask` is True without the word itself."""
         token = self.token(variables)
 
@@ -180,7 +163,7 @@ class MaskedLabels(PosteriorObjective):
 
         found, collections = self.ask(variables, outputs, keys, train)
         logits, _ = self.of_heads(variables, found["tokens"]["words"])
-        return _Read(logits, found.get("losses", {}), collections)
+        return Read(logits, found.get("losses", {}), collections)
 
 
 @component("train.objective", "caption")
@@ -219,7 +202,7 @@ class Caption(PosteriorObjective):
 
     def _read(
         self, variables: Variables, inputs: Mapping[str, jax.Array], keys: Keys, train: bool
-    ) -> "_Read":
+    ) -> "Read":
         token = self.token(variables)
 
         def outputs(model: MultimodalViT) -> dict[str, Any]:
@@ -231,77 +214,4 @@ class Caption(PosteriorObjective):
 
         found, collections = self.ask(variables, outputs, keys, train)
         logits, _ = self.of_heads(variables, found["tokens"]["words"])
-        return _Read(logits, found.get("losses", {}), collections)
-
-
-@component("train.objective", "bag")
-class Bag(Objective):
-    """Which classes are in the image, whatever the order: the thesis's class units alone.
-
-    The bag of words of CLIP's own comparison (Radford et al. 2021, section 2.3). No word enters.
-    Its score of a text is the log-probability that exactly the classes it names are there, so that
-    neither count nor order can matter: the control beside the others.
-    """
-
-    uses: ClassVar[tuple[str, ...]] = ()
-    scores: ClassVar[bool] = True
-
-    @staticmethod
-    def problems(config: ConfigDict, task: Task | None = None) -> Iterator[str]:
-        """A fusion that cannot leave the words out, and what is wrong with any other."""
-        yield from text_problems(config, task)
-        yield from fusion_problems(config, task, "takes_kept", "can be told to leave words out")
-
-    @property
-    def metric_names(self) -> tuple[str, ...]:
-        """The share of class units that are right."""
-        return ("class_accuracy",)
-
-    def loss(self, variables: Variables, batch: Batch, keys: Keys, train: bool) -> Outputs:
-        """Binary cross entropy, averaged over the class units."""
-        logits, added, collections = self._read(variables, batch.inputs, keys, train)
-        losses = optax.sigmoid_binary_cross_entropy(logits, batch.classes)
-        right = (logits > 0) == batch.classes
-        metrics = {"class_accuracy": right.mean(axis=-1)}
-        return Outputs(losses.mean(axis=-1), None, metrics, dict(added), collections)
-
-    def verdict(self, variables: Variables, inputs: Mapping[str, jax.Array]) -> jax.Array:
-        """The score of the text and the class logits, [B, 1 + K]."""
-        logits = self._read(variables, inputs, Keys(), False).logits
-        named = (inputs["words"][..., None] == jnp.arange(logits.shape[-1])).any(axis=1)
-        score = -optax.sigmoid_binary_cross_entropy(logits, named).sum(axis=-1)  # (B,)
-        score = score - self.threshold(variables)
-        return jnp.concatenate([score[:, None], logits], axis=-1)
-
-    def _read(
-        self, variables: Variables, inputs: Mapping[str, jax.Array], keys: Keys, train: bool
-    ) -> _Read:
-        none = {"words": jnp.zeros((len(inputs["words"]), 0), jnp.int32)}
-
-        def classes(model: MultimodalViT) -> tuple[jax.Array, dict[str, Any]]:
-            tokens = model.embed(inputs, train=train)
-            summary, found = model.fuse(tokens, none, train=train)
-            return model.head(summary.astype(jnp.float32)), found.get("losses", {})
-
-        (logits, losses), collections = self.ask(variables, classes, keys, train)
-        return _Read(logits[:, -self.task.num_classes :], losses, collections)
-
-
-def fusion_problems(config: ConfigDict, task: Task | None, needs: str, about: str) -> Iterator[str]:
-    """A fusion that lacks what an objective needs.
-
-    Args:
-      config: whole.
-      task: None before the data is read, when this is asked.
-      needs: the class attribute of the fusion that must be True.
-      about: what it can then do, in words.
-    """
-    name = config.model.fusion
-    if task is not None or not components.exists("model.fusion", name):
-        return
-    able = [own.name for own in components.all_of("model.fusion") if getattr(own.target, needs)]
-    if name not in able:
-        yield (
-            f"train.objective={config.train.objective!r} needs a fusion that {about}: "
-            f"model.fusion={name!r} is not one of {', '.join(able)}"
-        )
+        return Read(logits, found.get("losses", {}), collections)

@@ -11,9 +11,10 @@ from ml_collections import ConfigDict
 from multimodal_vit.components import component, get, option
 from multimodal_vit.objectives.base import Keys, Outputs, Variables, mean_losses
 from multimodal_vit.objectives.image_text import ContrastHead, ContrastObjective
-from multimodal_vit.objectives.labels import text_problems, true_inputs
+from multimodal_vit.objectives.labels import true_inputs
 from multimodal_vit.objectives.losses import FAR, contrast, same_text
 from multimodal_vit.objectives.metrics import match_logit
+from multimodal_vit.objectives.rules import text_problems
 from multimodal_vit.sampler import Batch, Task, named_key, permute_labels
 
 NEGATIVES = ("random", "hard", "law", "order")

@@ -17,8 +17,8 @@ from multimodal_vit.components import Option, option
 from multimodal_vit.errors import UserError
 from multimodal_vit.models import MultimodalViT
 from multimodal_vit.objectives.base import Keys, Objective, Variables, mean_losses
-from multimodal_vit.objectives.labels import fusion_problems
 from multimodal_vit.objectives.losses import normalised
+from multimodal_vit.objectives.rules import fusion_problems
 from multimodal_vit.sampler import Batch, Task, named_key
 
 VIEW = ("shift", "affine", "contrast", "noise")

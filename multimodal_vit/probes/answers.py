@@ -9,6 +9,7 @@ from scipy import special
 
 from multimodal_vit import evaluate
 from multimodal_vit.errors import UserError
+from multimodal_vit.evaluate_checks import check_metrics, consistency_metrics
 from multimodal_vit.predict import Predictions
 from multimodal_vit.probes.attention import attention_probe
 from multimodal_vit.probes.references import expected, readers
@@ -42,7 +43,7 @@ class Probed:
         for each suite each reader's share of right answers, or of rejected foils, and
         "reference_auroc"; "skipped", why a suite was not asked, by its name; of a verdict that is
         a score its "threshold", fitted on the validation pairs; with everything also
-        "checks", as `evaluate.check_metrics`, "expected", the readers' exact accuracies on the
+        "checks", as `check_metrics`, "expected", the readers' exact accuracies on the
         published task, "attention", as `attention_probe`, where the model has any, and
         "tempered", as `temperature.tempered_results`, of an oracle.
       evidence: for pictures: failed pairs of each check, before and after its change:
@@ -153,11 +154,11 @@ def _check(
 
     for name, check in checks_for(experiment.task).items():
         after = predict(variables, "test", CHECK + name, stream=CHECK)
-        found[name] = evaluate.check_metrics(check, before, after)
+        found[name] = check_metrics(check, before, after)
         if check.kind != "minimal":
             keep(name, "before", before_name, before)
         keep(name, "after", CHECK + name, after)
     if before.has_classes:
-        found["consistent"] = evaluate.consistency_metrics(before)
+        found["consistent"] = consistency_metrics(before)
         keep("consistent", "after", before_name, before)
     return found, evidence

@@ -7,6 +7,7 @@ Sizes: B pairs, n words and quadrants (the places of the grid, whatever its shap
 L layers, T tokens in all. "Own" is quadrant i for word i, and word i for the tokens of quadrant i.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -129,11 +130,24 @@ def attention_maps(
     _, intermediates = objective.model.apply(variables, inputs, return_attention=True)
     logits = objective.verdict(variables, inputs)  # where the same pass gives it, XLA makes one
     weights = jnp.stack(intermediates["attention_weights"], axis=1).astype(jnp.float32)
-    words, patches = (slice(*intermediates["spans"][name]) for name in ("words", "patches"))
-    layers = weights[:, :-1] if intermediates.get("readout") else weights
+    patches = slice(*intermediates["spans"]["patches"])
     return AttentionMaps(
         logit=match_logit(logits, objective.task.num_classes),
-        word_to_patch=layers[..., words, patches],  # (B, L, heads, n, P)
-        patch_to_word=layers[..., patches, words],  # (B, L, heads, P, n)
+        word_to_patch=between(intermediates, "words", "patches"),
+        patch_to_word=between(intermediates, "patches", "words"),
         rollout=rollout(weights)[:, 0, patches],  # (B, P)
     )
+
+
+def between(intermediates: Mapping[str, Any], rows: str, columns: str) -> jax.Array:
+    """The attention of one modality's tokens to another's, float32 [B, L, heads, rows, columns].
+
+    Args:
+      intermediates: of a model that returns attention; a "readout" is no layer.
+      rows: the modality whose tokens look.
+      columns: the one that is looked at.
+    """
+    weights = intermediates["attention_weights"]
+    layers = weights[:-1] if intermediates.get("readout") else weights
+    own, other = (slice(*intermediates["spans"][name]) for name in (rows, columns))
+    return jnp.stack([layer[..., own, other] for layer in layers], axis=1).astype(jnp.float32)

@@ -17,7 +17,8 @@ from multimodal_vit import config as configuration
 from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import check_writable, read_json
 from multimodal_vit.suites import ALL
-from multimodal_vit.train.initial import OF_CONDITION, place
+from multimodal_vit.train import initial
+from multimodal_vit.train.initial import OF_CONDITION
 from multimodal_vit.workdir import FOLDER_NAME, Workdir
 
 SUMMARY = "study.json"
@@ -118,7 +119,7 @@ class StudyRun:
         """The folder of the run whose parameters it starts from, in the same study."""
         if not parent(self.config):
             return None
-        return Workdir(place(self.config.model.initial, self.workdir.path))
+        return Workdir(initial.place(self.config.model.initial, self.workdir.path))
 
 
 def runs_of(config: ConfigDict, workdir: Path) -> list[StudyRun]:
@@ -146,8 +147,8 @@ def seeds_of(config: ConfigDict) -> dict[str, int]:
 
 def parent(experiment: ConfigDict) -> str:
     """The condition whose run an experiment starts from, by `model.initial`; "" for none."""
-    initial = experiment.get("model", {}).get("initial", "")
-    return initial.removeprefix(OF_CONDITION) if initial.startswith(OF_CONDITION) else ""
+    start = experiment.get("model", {}).get("initial", "")
+    return start.removeprefix(OF_CONDITION) if start.startswith(OF_CONDITION) else ""
 
 
 def in_order(conditions: Mapping[str, ConfigDict]) -> list[str]:
@@ -225,6 +226,11 @@ def problems(config: ConfigDict) -> Iterator[str]:
             yield (
                 f"conditions.{name}.model.initial='@{start}' leads back to itself; let one of them "
                 "start anew"
+            )
+        elif start and seeds_of(config)[start] < seeds_of(config)[name]:
+            yield (
+                f"conditions.{name} has more seeds than {start}, from whose runs it starts; give "
+                "them as many"
             )
         ordered.append(name)
     kinds = {c.model.num_match_outputs == 0 for c in config.conditions.values()}

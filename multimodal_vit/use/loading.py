@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from multimodal_vit import about_data
@@ -15,6 +16,7 @@ from multimodal_vit.errors import UserError
 from multimodal_vit.jax_settings import compute_as_documented
 from multimodal_vit.models import build_model, example_inputs
 from multimodal_vit.objectives import Objective
+from multimodal_vit.objectives.base import VERDICT
 from multimodal_vit.parameters import plain
 from multimodal_vit.train.restore import best_variables
 from multimodal_vit.train.step import init_variables
@@ -40,7 +42,10 @@ def load(folder: str | Path, trust_components: bool = False) -> Model:
     if exported.is_exported(folder):
         config, about, origin = exported.load_description(folder, trust_components)
         objective = build(config, about)
-        variables = exported.load_weights(folder / exported.WEIGHTS, shapes_of(objective))
+        like = shapes_of(objective)
+        if objective.scores:
+            like = like | {VERDICT: {"threshold": jax.ShapeDtypeStruct((), np.float32)}}
+        variables = exported.load_weights(folder / exported.WEIGHTS, like)
         return Model(config, about, objective, variables, origin)
     workdir = Workdir(folder)
     config = workdir.saved_config(trust_components)
@@ -53,6 +58,8 @@ def load(folder: str | Path, trust_components: bool = False) -> Model:
             f"than the run was trained on ({fingerprint}); put its own back, or start the training "
             "there again, which writes it anew"
         )
+    if objective.scores:
+        variables = variables | _threshold(workdir)
     return Model(
         config, about, objective, variables, f"{config.name}, seed {config.seed}, step {step}"
     )
@@ -68,7 +75,24 @@ def build(config: ConfigDict, about: AboutData) -> Objective:
     )
     model = build_model(config.model, task)
     chosen = get("train.objective", config.train.objective).target
-    return chosen.build(model, task, config.train.objective_options)
+    objective = chosen.build(model, task, config.train.objective_options)
+    if not objective.answers:
+        raise UserError(
+            f"train.objective={config.train.objective!r} learns from images alone and gives no "
+            "answers; start a run from it (model.initial, docs/objectives.md) and use that"
+        )
+    return objective
+
+
+def _threshold(workdir: Workdir) -> dict[str, Any]:
+    """What a verdict that is a score is held against, as the run's results have it."""
+    found = (workdir.results() or {}).get("threshold")
+    if found is None:
+        raise UserError(
+            f"the answers of the run in {workdir.path} are scores, whose threshold is fitted at "
+            "its end; train it to the end"
+        )
+    return {VERDICT: {"threshold": np.float32(found)}}
 
 
 def shapes_of(objective: Objective) -> dict[str, Any]:

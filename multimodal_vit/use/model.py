@@ -1,6 +1,5 @@
 """A trained model: asked about pictures and texts of one's own, or about arrays."""
 
-import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,7 +7,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 from scipy import special
 
@@ -19,70 +17,10 @@ from multimodal_vit.pictures.fitting import FITS, fit
 from multimodal_vit.pictures.reading import Picture, is_picture, read
 from multimodal_vit.probes.maps import attention_maps, patch_grid
 from multimodal_vit.sampler import Task
-from multimodal_vit.use import drawing
+from multimodal_vit.use.answers import Attention, Prediction, of_pair
 from multimodal_vit.use.words import labels_of
 
 AT_ONCE = 256  # pairs that are answered in one call; fewer are filled up to a power of two
-
-
-@dataclasses.dataclass(frozen=True)
-class Attention:
-    """Where a model looks, of B pairs.
-
-    Attributes:
-      images: uint8 [B, H, W, C], what it saw, pasted.
-      words: int [B, n].
-      word_to_patch: float32 [B, L, heads, n, P], of each layer and head; P patches, row by row.
-      patch_to_word: float32 [B, L, heads, P, n].
-      rollout: float32 [B, P], from the class token to the patches through all layers.
-      patches: rows and columns of the patches.
-      grid: rows and columns of the images.
-      class_names: the K names.
-    """
-
-    images: np.ndarray
-    words: np.ndarray
-    word_to_patch: np.ndarray
-    patch_to_word: np.ndarray
-    rollout: np.ndarray
-    patches: tuple[int, int]
-    grid: tuple[int, int]
-    class_names: tuple[str, ...]
-
-    def of_words(self) -> np.ndarray:
-        """Where each word looks, float32 [B, n, P], in shares: the mean over layers and heads."""
-        mean = self.word_to_patch.mean(axis=(1, 2))
-        return mean / np.maximum(mean.sum(axis=-1, keepdims=True), 1e-9)
-
-    def plot(self, pair: int = 0) -> Figure:
-        """Draws where each word of a pair looks; `Figure.savefig` writes it."""
-        return drawing.attention_figure(
-            self.images[pair],
-            [self.class_names[word] for word in self.words[pair]],
-            self.of_words()[pair].reshape(-1, *self.patches),
-            self.grid,
-        )
-
-
-@dataclasses.dataclass(frozen=True)
-class Prediction:
-    """What a model answers to a pair.
-
-    Attributes:
-      true: the probability of "the text names the images in reading order"; None of a classifier of
-        single images.
-      classes: the probability of each class, by its name: that it is in the image. Of a classifier
-        of single images they sum to 1.
-      image: uint8 [H, W, C], what the model saw: the images, fitted and pasted.
-      text: the words.
-      attention: where it looked, on request.
-    """
-
-    true: float | None
-    classes: dict[str, float]
-    image: np.ndarray
-    text: tuple[str, ...]
-    attention: Attention | None = None
 
 
 class Model:
@@ -158,17 +96,19 @@ class Model:
         looked: Sequence[Attention | None] = [None] * len(logits)
         if attention:
             whole = self._attention(inputs)
-            looked = [_pair(whole, i) for i in range(len(logits))]
+            looked = [of_pair(whole, i) for i in range(len(logits))]
         num_classes = self.task.num_classes
         if self.task.classifies:
             true, classes = None, special.softmax(logits[:, -num_classes:], axis=1)
         else:
             true = special.expit(np.asarray(match_logit(logits, num_classes), np.float64))
-            classes = special.expit(logits[:, -num_classes:].astype(np.float64))
+            has_classes = logits.shape[1] >= num_classes
+            shown = logits[:, -num_classes:] if has_classes else np.zeros((len(logits), 0))
+            classes = special.expit(shown.astype(np.float64))
         return [
             Prediction(
                 None if true is None else float(true[i]),
-                dict(zip(self.class_names, classes[i].tolist(), strict=True)),
+                dict(zip(self.class_names, classes[i].tolist(), strict=classes.shape[1] > 0)),
                 inputs["image"][i],
                 tuple(self.class_names[word] for word in inputs["words"][i]) if texts else (),
                 looked[i],
@@ -296,10 +236,15 @@ class Model:
 
     def returns_attention(self, inputs: Mapping[str, np.ndarray]) -> bool:
         """Whether it returns where words look among patches; `inputs` are for their shapes."""
-        ask = functools.partial(self.objective.model.apply, return_attention=True)
-        found = jax.eval_shape(ask, self.variables, dict(inputs))[1]
-        spans = found.get("spans", {})
-        return bool(found.get("attention_weights")) and {"words", "patches"} <= spans.keys()
+        counted: dict[str, bool] = {}
+
+        def ask(inputs: Mapping[str, Any]) -> None:  # traced, so that nothing is computed
+            _, found = self.objective.model.apply(self.variables, inputs, return_attention=True)
+            layers = len(found.get("attention_weights", ())) - bool(found.get("readout"))
+            counted["any"] = layers > 0 and {"words", "patches"} <= found.get("spans", {}).keys()
+
+        jax.eval_shape(ask, dict(inputs))
+        return counted["any"]
 
     def _in_parts(self, function: Any, inputs: Mapping[str, np.ndarray]) -> Any:
         """A function's answers to any number of pairs, with few sizes that are compiled."""
@@ -314,12 +259,3 @@ class Model:
             }
             found.append(jax.tree.map(lambda x, n=count: np.asarray(x)[:n], function(filled)))
         return jax.tree.map(lambda *parts: np.concatenate(parts), *found)
-
-
-def _pair(attention: Attention, i: int) -> Attention:
-    arrays = {
-        field.name: getattr(attention, field.name)[i : i + 1]
-        for field in dataclasses.fields(attention)
-        if field.name not in ("patches", "grid", "class_names")
-    }
-    return dataclasses.replace(attention, **arrays)

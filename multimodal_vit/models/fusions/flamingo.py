@@ -123,7 +123,7 @@ class Flamingo(Fusion):
             seen[name] = trunk.dropout(tokens[name] + positions.astype(trunk.dtype), train)
         array = jnp.concatenate(list(seen.values()), axis=1)
         shape = self.num_latents, array.shape[-1]
-        latents = learned(self, "latents", len(array), shape, trunk.dtype)
+        latents = learned(self, "latents", array.shape[0], shape, trunk.dtype)
         for i in range(self.resampler_layers):
             block = trunk.cross(f"resampler_{i}", sees_itself=True)
             latents, weights = block(latents, array, train, asked)

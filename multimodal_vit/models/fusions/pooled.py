@@ -84,7 +84,7 @@ class LowRank(Pooled):
         del train, return_attention
         summaries = {}
         for name, x in tokens.items():
-            factor = self.dense(self.dim, f"project_{name}")(x.reshape(len(x), -1))
+            factor = self.dense(self.dim, f"project_{name}")(x.reshape(x.shape[0], -1))
             summaries[name] = jnp.tanh(factor) if self.tanh else factor
         product = jnp.prod(jnp.stack(list(summaries.values())), axis=0)
         return product, {"tokens": tokens, "summaries": summaries}
@@ -113,6 +113,6 @@ class Mlp(Pooled):
     ) -> tuple[jax.Array, dict[str, Any]]:
         """Maps a dict of [B, T_m, D] to the summary [B, D], and intermediates."""
         del train, return_attention
-        flat = jnp.concatenate([x.reshape(len(x), -1) for x in tokens.values()], axis=-1)
+        flat = jnp.concatenate([x.reshape(x.shape[0], -1) for x in tokens.values()], axis=-1)
         hidden = nn.gelu(self.dense(self.hidden, "mlp_in")(flat))
         return self.dense(self.dim, "mlp_out")(hidden), {"tokens": tokens}
