@@ -78,6 +78,8 @@ def show_results(results: dict[str, Any], workdir: Workdir, console: Console) ->
     show(console, tables.results_table(title, results["test"]))
     if results.get("suites"):
         show_probes("What it uses (docs/reading.md)", results, console)
+    if results.get("readouts"):
+        show(console, tables.readouts_table(results["readouts"]))
     if results.get("verdict"):
         show_verdict(results["verdict"], console)
     console.print(

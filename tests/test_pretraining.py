@@ -187,3 +187,11 @@ def test_tokens_that_straddle_cells_are_refused(tiny_config, tiny_splits):
     changes = {"train.objective": "simclr", "model.patch_size": 8}
     with pytest.raises(UserError, match="7×7 image tokens straddle the cells of a 2×2 grid"):
         Experiment.create(changed(tiny_config, changes), tiny_splits, jax.devices()[:1])
+
+
+def test_a_search_of_what_has_no_verdict_is_refused(tiny_config):
+    from multimodal_vit.search.definition import problems, search
+
+    config = changed(tiny_config, {"train.objective": "mae"})
+    asked = search("Which rate?", {"mae": (config, {"train.learning_rate": (1e-3, 1e-2)})})
+    assert any("has no verdict; a search maximises" in line for line in problems(asked))

@@ -7,8 +7,9 @@ import pytest
 from multimodal_vit.config import changed
 from multimodal_vit.config.rules import READOUTS as NAMES
 from multimodal_vit.errors import UserError
-from multimodal_vit.readouts import READOUTS, linear, read_out, retrieval, zero_shot
+from multimodal_vit.readouts import READOUTS, linear, read_out, retrieval, wrong_word, zero_shot
 from multimodal_vit.readouts.retrieval import recall
+from multimodal_vit.readouts.wrong_word import found_and_mended
 from multimodal_vit.readouts.zero_shot import all_texts, near_texts
 from multimodal_vit.train.experiment import Experiment
 
@@ -18,6 +19,12 @@ def test_recall_by_hand():
     relevant = np.array([[True, False, False], [False, False, True], [True, False, False]])
     found = recall(scores, relevant)
     assert found == {"r@1": pytest.approx(1 / 3), "r@5": 1.0, "r@10": 1.0}  # ties count as lost
+
+
+def test_the_word_that_fits_worst_is_found_and_mended():
+    p = np.array([[[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]])
+    place, better = found_and_mended(np.log(p), np.array([[0, 0, 1]]))
+    assert (place.tolist(), better.tolist()) == ([1], [1])
 
 
 def test_texts_to_choose_from():
@@ -47,6 +54,7 @@ def _few(request):
     patch.setattr(zero_shot, "GRIDS", 20)
     patch.setattr(zero_shot, "LOCAL_GRIDS", 2)
     patch.setattr(retrieval, "PAIRS", 20)
+    patch.setattr(wrong_word, "GRIDS", 20)
     yield
     patch.undo()
 
@@ -65,6 +73,7 @@ def test_each_is_asked_of_what_can_answer(tiny_config, tiny_splits, name):
     if name == "masked_labels":
         assert shares["num_candidates"] == 10_000
         assert found["retrieval"]["text_of_image"].keys() == {"r@1", "r@5", "r@10"}
+        assert 0 <= found["wrong_word"]["mended"] <= found["wrong_word"]["found"] <= 1
         probe = found["linear"]
         assert probe["quadrant_random"] == probe["quadrant"]  # the first parameters are random
     else:

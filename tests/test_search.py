@@ -23,7 +23,7 @@ from PIL import Image
 from multimodal_vit import main as main_module
 from multimodal_vit.config import changed, small
 from multimodal_vit.errors import DivergedError, UserError
-from multimodal_vit.search import search, worker
+from multimodal_vit.search import search, trial
 from multimodal_vit.search.definition import SearchDir, check
 from multimodal_vit.search.results import summary
 from multimodal_vit.search.storage import JournalLock, Locks, parse_url
@@ -344,7 +344,7 @@ def runs(monkeypatch):
         return None, results
 
     run.accuracy = accuracy
-    monkeypatch.setattr(worker, "run", run)
+    monkeypatch.setattr(trial, "run", run)
     return types.SimpleNamespace(seen=seen, run=run)
 
 
@@ -664,7 +664,7 @@ def test_a_search_whose_best_is_at_chance_says_so_and_few_trials_too():
 
 
 def test_what_an_accuracy_must_be_read_beside():
-    from multimodal_vit.search.worker import beside
+    from multimodal_vit.search.trial import beside
 
     row = {"chance": {"match_accuracy": 0.51}, "intervals": {"match_accuracy": [0.5, 0.6]}}
     assert beside([row]) == {"chance": [0.51], "above_chance": [False]}

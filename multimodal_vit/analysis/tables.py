@@ -58,6 +58,30 @@ def results_table(title: str, metrics: dict[str, Any]) -> Table:
     return table
 
 
+def readouts_table(found: Mapping[str, Any]) -> Table:
+    """What read-outs gave; docs/objectives.md says what each number is.
+
+    Args:
+      found: as `readouts.read_out` returns it.
+    """
+    table = Table(title="Read-outs (docs/objectives.md)", title_justify="left")
+    table.add_column("read-out", no_wrap=True)
+    table.add_column("")
+    table.add_column("value", justify="right")
+
+    def add(name: str, values: Mapping[str, Any], prefix: str = "") -> None:
+        for key, value in values.items():
+            if isinstance(value, Mapping):
+                add(name, value, f"{prefix}{key}, ")
+            else:
+                shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+                table.add_row(name, f"{prefix}{key}", shown)
+
+    for name, values in found.items():
+        add(name, values)
+    return table
+
+
 def seeds_table(title: str, results: Sequence[Mapping[str, Any]]) -> Table:
     """The test accuracies of runs that differ in their seed, their mean and standard deviation.
 

@@ -17,7 +17,7 @@ from multimodal_vit.config.presets import (
     small,
     speedrun,
 )
-from multimodal_vit.config.rules import chosen
+from multimodal_vit.config.rules import chosen, has_verdict
 from multimodal_vit.config.saved import (
     FREE_FIELDS,
     differences,
@@ -44,6 +44,7 @@ __all__ = [
     "from_file",
     "from_json",
     "get",
+    "has_verdict",
     "lengthens",
     "load",
     "make_task",

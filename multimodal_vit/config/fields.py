@@ -90,7 +90,7 @@ def thesis() -> ConfigDict:
     config.evaluation.suites = ("single_foil", "order_foil")  # asked at the end of a run: suites
     config.evaluation.suite_pairs = 2_500  # of each suite but standard, in whole batches; 0: all
     config.evaluation.suites_in_training = ()  # asked at every validation: how they come about
-    config.evaluation.readouts = ()  # of a finished run: "linear", "zero_shot", "retrieval"
+    config.evaluation.readouts = ()  # of a finished run: docs/objectives.md
     config.evaluation.other_data = ""  # a control: "" is fashion_mnist, and for it mnist
     return settled(config)
 

@@ -25,7 +25,7 @@ CHOICES = {
     "train.schedule": ("constant", "cosine"),
 }
 
-READOUTS = ("linear", "zero_shot", "retrieval")  # the keys of `readouts.READOUTS`
+READOUTS = ("linear", "zero_shot", "retrieval", "wrong_word")  # the keys of `readouts.READOUTS`
 
 # Shared fields that components may have no use for; see `unused`.
 _IGNORABLE = (
@@ -166,6 +166,12 @@ def chosen(config: ConfigDict) -> list[Component]:
             if isinstance(name, str) and components.exists(slot.field, name):
                 found.append(components.get(slot.field, name))
     return found
+
+
+def has_verdict(config: ConfigDict) -> bool:
+    """Whether what is trained for answers true or false; what is no objective is left out."""
+    parts = [part.target for part in chosen(config) if part.slot == "train.objective"]
+    return all(getattr(target, "answers", True) for target in parts)
 
 
 def own_problems(

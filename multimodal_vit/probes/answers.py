@@ -120,6 +120,8 @@ def probe(
             results["attention"] = attention.numbers
             example = attention.example.arrays()
             evidence |= {f"attention/{name}": array for name, array in example.items()}
+        elif experiment.model.fusion.no_attention:
+            results["skipped"]["attention"] = experiment.model.fusion.no_attention
     return Probed(answers, results, evidence)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from multimodal_vit.errors import UserError
 from multimodal_vit.readouts.linear import linear_probe
 from multimodal_vit.readouts.retrieval import retrieve
+from multimodal_vit.readouts.wrong_word import find_wrong_word
 from multimodal_vit.readouts.zero_shot import naming
 from multimodal_vit.train.experiment import Experiment
 
@@ -17,6 +18,7 @@ READOUTS: dict[str, Callable[[Experiment, Any], dict[str, Any]]] = {
     "linear": linear_probe,
     "zero_shot": naming,
     "retrieval": retrieve,
+    "wrong_word": find_wrong_word,
 }
 
 
@@ -37,4 +39,4 @@ def read_out(experiment: Experiment, variables: Any, names: Sequence[str]) -> di
     return found
 
 
-__all__ = ["READOUTS", "linear_probe", "naming", "read_out", "retrieve"]
+__all__ = ["READOUTS", "find_wrong_word", "linear_probe", "naming", "read_out", "retrieve"]

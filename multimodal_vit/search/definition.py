@@ -139,6 +139,11 @@ def problems(config: ConfigDict) -> Iterator[str]:
             yield f"{where}.experiment has train.num_seeds; a search has num_seeds of its own"
         if condition.experiment.model.num_match_outputs == 0:
             yield f"{where}.experiment is a classifier; a search maximises true/false accuracy"
+        if not configuration.has_verdict(condition.experiment):
+            yield (
+                f"{where}.experiment: train.objective={condition.experiment.train.objective!r} has "
+                "no verdict; a search maximises true/false accuracy"
+            )
         if not condition.space:
             yield f"{where}.space is empty; give the values of at least one field"
         for field, values in condition.space.items():

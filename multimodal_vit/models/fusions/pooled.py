@@ -19,7 +19,7 @@ class Pooled(Fusion):
     dim: int
     dtype: Dtype = jnp.float32
     uses: ClassVar[tuple[str, ...]] = ()
-    no_attention: ClassVar[str] = "it has no attention"
+    no_attention: ClassVar[str] = "the fusion has no attention"
 
     def dense(self, width: int, name: str) -> nn.Dense:
         """A layer with a bias."""
