@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from multimodal_vit.data import ImageSet, Splits
+from multimodal_vit.data.values import MAX_CLASSES, MAX_SIDE
 from multimodal_vit.errors import DamagedError
 from multimodal_vit.files import read_json, set_aside, write_json
 from multimodal_vit.pictures.appearance import Appearance, measure
@@ -66,8 +67,10 @@ class AboutData:
                 str(saved["fingerprint"]),
                 Appearance.from_json(saved["appearance"]),
             )
-            if len(found.image_shape) != 3 or len(found.class_names) < 2:
-                raise ValueError("no images of several classes")
+            height, width, channels = found.image_shape
+            sizes = min(height, width) >= 1, max(height, width) <= MAX_SIDE, 1 <= channels <= 4
+            if not all(sizes) or not 2 <= len(found.class_names) <= MAX_CLASSES:
+                raise ValueError(f"images of {found.image_shape}, {len(found.class_names)} classes")
             return found
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DamagedError(

@@ -10,12 +10,15 @@ samples.png      examples of the task
 sounds/          what is heard of them, as WAV
 curves.png       loss and accuracy over the run
 results.json     the outcome; present once the run is finished
+results_<n>.json the outcome that was, of n training pairs, where the run was made longer
 repeat.py        the configuration as a file for --config, beside the report
 predictions.npz  its answers to the test pairs
 evidence.npz     failed checks and an example of attention, for pictures
 failed.json      why a run of a study has no outcome, where it diverged
 profile.json     what `--mode=profile` measured
 profile/         its traces, for TensorBoard and Perfetto
+prediction.png   what `--mode=predict` drew last
+export/          what `--mode=export` wrote
 bad_batch.npz    where it diverged: the batch of which the loss or the gradient was not finite
 damaged/         what was found damaged, set aside
 .lock            held by the process that trains here; it falls free when that process ends

@@ -77,10 +77,14 @@ def _predict(folder: Path, values: flags.FlagValues, console: Console) -> int:
         (images,) = images  # one picture that has them all
     texts = values.text if values.text is not None else None
     given = (images, texts) if texts is not None else ([images], None)
-    (found,) = model.predict(*given, fit=values.fit or "auto")
+    (found,) = model.predict(
+        *given, fit=values.fit or "auto", attention=model.returns_attention and texts is not None
+    )
     show(console, _table(model, found))
     place = folder if os.access(folder, os.W_OK) else Path()
-    maps = _maps(model, *given, values.fit or "auto")
+    maps = None
+    if found.attention is not None:
+        maps = found.attention.of_words()[0].reshape(-1, *found.attention.patches)
     figure = prediction_figure(
         found.image, found.text, found.classes, found.true, maps, model.task.grid
     )
@@ -91,15 +95,6 @@ def _predict(folder: Path, values: flags.FlagValues, console: Console) -> int:
         soft_wrap=True,
     )
     return 0
-
-
-def _maps(model: Model, images: Any, texts: Any, fit: str) -> Any:
-    """Where each word looked, [n, rows, columns]; None of a model that does not say."""
-    try:
-        looked = model.attention(images, texts, fit=fit)
-    except UserError:
-        return None
-    return looked.of_words()[0].reshape(-1, *looked.patches)
 
 
 def _table(model: Model, found: Prediction) -> Table:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from multimodal_vit import components
 from multimodal_vit import config as configuration
-from multimodal_vit.data import load_splits
+from multimodal_vit.data import load_local, load_splits
 from multimodal_vit.errors import UserError
 from multimodal_vit.train.experiment import Experiment
 
@@ -136,6 +137,28 @@ def test_the_patch_sizes_that_fit_other_images_are_proposed(shapes):
         Experiment.create(config)
     config = configuration.changed(config, {"model.patch_size": 6})
     assert Experiment.create(config).task.image_shape == (24, 24, 1)
+
+
+def test_a_source_of_ones_own_has_its_defaults_wherever_it_is_read(shapes):
+    """Also where a control reads another of its sets, and nobody names options."""
+    splits = read(shapes)
+    asked = []
+
+    with components.from_origin("a test"):
+
+        @components.component(
+            "data.source", "test_source", options={"noise": components.option(8, "of it")}
+        )
+        def source(name, directory, cache, noise):
+            asked.append((name, noise))
+            return splits
+
+    try:
+        load_local("test_source", "others")
+        read(shapes, "own", "test_source", noise=3)
+    finally:
+        components.forget("a test")
+    assert asked == [("others", 8), ("own", 3)]
 
 
 # ---- arrays ----

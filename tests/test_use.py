@@ -133,6 +133,10 @@ def test_a_description_that_is_damaged_or_of_other_data_is_refused(trained, tmp_
     assert about_data.read(tmp_path / "run") == about_data.read(folder)
     assert len(list((tmp_path / "run" / "damaged").iterdir())) == 1
     content.pop("sha256")
+    for wrong in ({"image_shape": [28, 10**6, 1]}, {"class_names": ["one"]}, {"appearance": {}}):
+        about_data.write_json(path, content | wrong)
+        with pytest.raises(DamagedError, match="is not a description of data"):
+            multimodal_vit.load(tmp_path / "run")
     about_data.write_json(path, content | {"fingerprint": "another"})
     with pytest.raises(UserError, match="is of other data"):
         multimodal_vit.load(tmp_path / "run")

@@ -136,13 +136,13 @@ def load_splits(
       directory: the data folder; see `data_directory` for the default.
       audio: recordings that each part gets besides, a component of `data.audio`; "": none.
       test_speakers: whose recordings are the test part; none: every speaker is in every part.
-      source_options: what the source alone can be told, names and values.
+      source_options: what the source alone can be told, names and values; defaults for the rest.
       audio_options: the same for the recordings.
 
     Raises:
       UserError: unknown source, nothing there, or files that do not hold such a data set.
     """
-    read = get("data.source", source).target
+    chosen = get("data.source", source)
     if test_speakers and not audio:
         raise UserError(
             f"data.test_speakers={tuple(test_speakers)} holds speakers out, but no recordings are "
@@ -150,7 +150,7 @@ def load_splits(
         )
     hear = get("data.audio", audio).target if audio else None
     where = data_directory(directory), default_cache_directory()
-    splits = read(name, *where, **dict(source_options))
+    splits = chosen.target(name, *where, **chosen.defaults | dict(source_options))
     if hear is None:
         return splits
     spoken = hear(audio, data_directory(directory), test_speakers, **dict(audio_options))

@@ -61,7 +61,7 @@ def program_of(model: Model, pairs: Inputs) -> Program:
     names = tuple(name for name in ORDER if name in wanted)
     if missing := wanted - pairs.keys():
         raise UserError(f"the model reads {', '.join(sorted(missing))}, which the pairs lack")
-    looks = model.returns_attention(pairs)
+    looks = model.returns_attention
     return Program(
         functools.partial(answer, objective, model.variables, names, looks),
         names,

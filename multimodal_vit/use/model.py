@@ -12,6 +12,7 @@ from scipy import special
 
 from multimodal_vit.about_data import AboutData
 from multimodal_vit.errors import UserError, hint
+from multimodal_vit.models import example_inputs
 from multimodal_vit.objectives import Objective, match_logit
 from multimodal_vit.pictures.fitting import FITS, fit
 from multimodal_vit.pictures.reading import Picture, is_picture, read
@@ -216,7 +217,7 @@ class Model:
 
     def _attention(self, inputs: Mapping[str, np.ndarray]) -> Attention:
         patches = patch_grid(self.objective.model, self.task)
-        if patches is None or not self.returns_attention(inputs):
+        if patches is None or not self.returns_attention:
             raise UserError(
                 f"the model ({self.config.model.fusion!r} of "
                 f"{', '.join(self.config.model.modalities)}) returns no attention between words "
@@ -234,8 +235,9 @@ class Model:
             self.class_names,
         )
 
-    def returns_attention(self, inputs: Mapping[str, np.ndarray]) -> bool:
-        """Whether it returns where words look among patches; `inputs` are for their shapes."""
+    @functools.cached_property
+    def returns_attention(self) -> bool:
+        """Whether it returns where words look among patches."""
         counted: dict[str, bool] = {}
 
         def ask(inputs: Mapping[str, Any]) -> None:  # traced, so that nothing is computed
@@ -243,7 +245,7 @@ class Model:
             layers = len(found.get("attention_weights", ())) - bool(found.get("readout"))
             counted["any"] = layers > 0 and {"words", "patches"} <= found.get("spans", {}).keys()
 
-        jax.eval_shape(ask, dict(inputs))
+        jax.eval_shape(ask, example_inputs(self.task))
         return counted["any"]
 
     def _in_parts(self, function: Any, inputs: Mapping[str, np.ndarray]) -> Any:
