@@ -53,7 +53,7 @@ def make(tiny_config, tiny_splits):
 
 ALL = [
     ("masked_labels", {}), ("caption", {}), ("bag", {}), ("clip", {"positives": "equal"}),
-    ("siglip", {}), ("matching", {"negatives": "random"}), ("matching", {"negatives": "hard"}),
+    ("siglip", {}), ("matching", {"negatives": "hard"}),
 ]  # fmt: skip
 
 
@@ -260,17 +260,9 @@ def test_metrics_without_class_outputs_or_without_any(make):
 # ---- devices ----
 
 
-@pytest.mark.parametrize(
-    ("name", "devices", "layout"),
-    [("clip", 4, "fsdp"), ("clip", 4, "tensor"),
-     ("masked_labels", 8, "replicated")],
-)  # fmt: skip
-def test_devices_share_a_batch_to_the_same_losses(tiny_config, tiny_splits, name, devices, layout):
-    config = changed(tiny_config, {"train.objective": name, "model.dropout_rate": 0.1})
-    if name not in _made:
-        alone = Experiment.create(config, tiny_splits, jax.devices()[:1])
-        _made[name] = six_losses(alone)[0]
-    parts = 1 if layout == "replicated" else 2
-    shared = changed(config, {"train.layout": layout, "train.model_devices": parts})
-    found, _ = six_losses(Experiment.create(shared, tiny_splits, jax.devices()[:devices]))
-    np.testing.assert_allclose(found, _made[name], rtol=2e-5)
+def test_devices_share_a_batch_to_the_same_losses(tiny_config, tiny_splits):
+    config = changed(tiny_config, {"train.objective": "clip", "model.dropout_rate": 0.1})
+    alone, _ = six_losses(Experiment.create(config, tiny_splits, jax.devices()[:1]))
+    shared = changed(config, {"train.layout": "fsdp", "train.model_devices": 2})
+    found, _ = six_losses(Experiment.create(shared, tiny_splits, jax.devices()))
+    np.testing.assert_allclose(found, alone, rtol=2e-5)
