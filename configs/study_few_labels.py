@@ -8,8 +8,9 @@ What each costs, pre-training apart, stands in `results.json`: "pflop", and "ini
 Nothing is tuned: one learning rate for all. CLIP and masked labels see the labels of the grids that
 they are pre-trained on, so that they save no labels, but show what true pairs alone give.
 
-Preset `full` (the default): MNIST, 330,000 grids of pre-training, five seeds; about a day on two
-cores. Preset `quick`: 55,000 grids, two sizes, three seeds; about an hour.
+Preset `full` (the default): MNIST, 330,000 grids of pre-training, 64 image tokens, five seeds; days
+on two cores. Preset `quick`: 55,000 grids, 16 image tokens, two sizes, three seeds; an hour or two.
+Both are estimates: neither was run yet.
 
     python -m multimodal_vit.main --mode=study --config=configs/study_few_labels.py:quick
 """
@@ -28,7 +29,8 @@ def get_config(name: str = "full") -> ConfigDict:
     quick = name == "quick"
     base = small()
     base.data.name = "mnist"
-    base.model.update({"stem": "conv", "num_conv_layers": 0, "patch_size": 7})  # 16 a quadrant
+    side = 14 if quick else 7  # 4 or 16 tokens a quadrant
+    base.model.update({"stem": "conv", "num_conv_layers": 0, "patch_size": side})
     base.model.update({"embedding_dim": 64, "num_encoder_layers": 2, "mlp_dim": 256})
     base.model.dropout_rate = 0.0
     base.train.patience = 0
@@ -42,7 +44,7 @@ def get_config(name: str = "full") -> ConfigDict:
             "evaluation.readouts": ("linear",),
         },
     )
-    after = changed(base, {"train.num_samples": 50_000 if quick else 200_000})
+    after = changed(base, {"train.num_samples": 20_000 if quick else 200_000})
     conditions = {kind: changed(before, {"train.objective": kind}) for kind in (*IMAGES, *PAIRS)}
     starts = {"scratch": {}, "random_frozen": {"train.frozen": TOUCHED}} | {
         kind: {"model.initial": f"@{kind}", "model.initial_parts": TOUCHED} for kind in conditions

@@ -6,7 +6,7 @@ image-text matching with four kinds of false pairs. Each is asked by its own ver
 docs/objectives.md. The pairs are equal; the cost of each stands in the report, in PFLOP.
 
 Preset `full` (the default): both data sets, 330,000 pairs, five seeds; about a day on two cores.
-Preset `quick`: MNIST, a smaller model, 55,000 pairs, three seeds; about an hour.
+Preset `quick`: MNIST, a smaller model, 55,000 pairs, three seeds; about an hour. Both estimated.
 
     python -m multimodal_vit.main --mode=study --config=configs/study_objectives.py:quick
 """

@@ -471,6 +471,7 @@ CONFIG = [
     f"--config={ROOT / 'configs' / 'digits_conv.py'}", "--config.train.num_samples=2824",
     "--config.data.name=digits", "--config.train.optimizer=adam",
     "--config.model.embedding_dim=16", "--config.evaluation.num_passes=1",
+    "--config.evaluation.suite_pairs=500",
 ]  # fmt: skip
 
 
@@ -622,5 +623,5 @@ def test_the_evidence_is_kept_for_pictures(asked):
             assert (says != (evidence[f"{name}/before/probability"] > 0.5)).all() == (
                 name not in ("swap_words", "replace_image")
             )
-    assert results["attention"]["num_pairs"] == 1000
+    assert results["attention"]["num_pairs"] == 500
     assert "attention/image" in evidence

@@ -80,6 +80,7 @@ class CrossBlock(nn.Module):
       gated: whether what attention and MLP add is multiplied by the tanh of a trained scalar each,
         0 at first (Alayrac et al. 2022).
       keeps_queries: whether the queries are added to what attention gives.
+      sees_itself: whether the tokens also look at themselves, behind the others.
     """
 
     num_heads: int
@@ -89,6 +90,7 @@ class CrossBlock(nn.Module):
     attention: str = "auto"
     gated: bool = False
     keeps_queries: bool = True
+    sees_itself: bool = False
 
     @nn.compact
     def __call__(
@@ -97,7 +99,6 @@ class CrossBlock(nn.Module):
         others: jax.Array,
         train: bool = False,
         return_weights: bool = False,
-        with_own: bool = False,
     ) -> tuple[jax.Array, jax.Array | None]:
         """Maps [B, T, D] and [B, S, D] to [B, T, D] and, on request, attention weights.
 
@@ -105,14 +106,13 @@ class CrossBlock(nn.Module):
           x: the tokens that look.
           others: the tokens that are looked at.
           train: whether dropout acts.
-          return_weights: whether the weights [B, heads, T, S] are wanted.
-          with_own: whether the tokens also look at themselves, behind the others; then S grows by
-            T.
+          return_weights: whether the weights [B, heads, T, S] are wanted; S counts the tokens
+            themselves where they see themselves.
         """
         dropout = Dropout(self.dropout_rate, deterministic=not train)
         query = nn.LayerNorm(dtype=self.dtype, name="attention_norm")(x)
         seen = nn.LayerNorm(dtype=self.dtype, name="others_norm")(others)
-        if with_own:
+        if self.sees_itself:
             seen = jnp.concatenate([seen, query], axis=1)
         attention = MultiHeadAttention(self.num_heads, self.dtype, self.attention, name="attention")
         y, weights = attention(query, seen, return_weights)

@@ -99,7 +99,7 @@ class Trunk:
 
     def cross(self, name: str, **more: Any) -> CrossBlock:
         """A block of attention to other tokens; see `CrossBlock`."""
-        block = nn.remat(CrossBlock, static_argnums=(3, 4, 5)) if self.remat else CrossBlock
+        block = nn.remat(CrossBlock, static_argnums=(3, 4)) if self.remat else CrossBlock
         sizes = dict(
             zip(
                 ("num_heads", "mlp_dim", "dropout_rate", "dtype", "attention"),

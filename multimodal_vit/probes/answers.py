@@ -19,6 +19,7 @@ from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.predictor import Predictor
 
 CHECK = "check "  # begins the name of a check's suite, and of the random numbers of all checks
+ATTENTION_PAIRS = 1000  # of a suite's, that are asked where the model looks
 
 
 def predictor(experiment: Experiment, suites: Mapping[str, Suite], checks: bool) -> Predictor:
@@ -116,7 +117,8 @@ def probe(
         at_best = tempered_results(experiment, predict, variables, suites)
         if at_best is not None:
             results["tempered"] = at_best
-        if (attention := attention_probe(experiment, variables)) is not None:
+        most = min(experiment.config.evaluation.suite_pairs or ATTENTION_PAIRS, ATTENTION_PAIRS)
+        if (attention := attention_probe(experiment, variables, most)) is not None:
             results["attention"] = attention.numbers
             example = attention.example.arrays()
             evidence |= {f"attention/{name}": array for name, array in example.items()}

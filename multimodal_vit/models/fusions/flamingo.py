@@ -125,8 +125,8 @@ class Flamingo(Fusion):
         shape = self.num_latents, array.shape[-1]
         latents = learned(self, "latents", array.shape[0], shape, trunk.dtype)
         for i in range(self.resampler_layers):
-            block = trunk.cross(f"resampler_{i}")
-            latents, weights = block(latents, array, train, asked, True)
+            block = trunk.cross(f"resampler_{i}", sees_itself=True)
+            latents, weights = block(latents, array, train, asked)
             if asked:
                 maps.append(joint_map([(["latents"], [*others, "latents"], weights)], sizes))
         return trunk.norm("resampler_norm")(latents), seen, maps
