@@ -26,6 +26,7 @@ def launch(tmp_path, *arguments, script="local.sh", **more):
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_local_trains_on_as_many_virtual_devices_as_asked_for(tmp_path):
     done = launch(tmp_path, "--cpu-devices", "4", *TINY, "--workdir=run")
     assert done.returncode == 0, done.stderr
