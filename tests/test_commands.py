@@ -32,6 +32,7 @@ TINY = [
     "--config.train.epochs_per_validation=1",
     "--config.train.log_every_steps=10",
     "--config.evaluation.num_passes=1",
+    "--config.evaluation.suites=()",
 ]
 
 

@@ -173,7 +173,12 @@ def test_flop_do_not_depend_on_how_attention_is_computed(request, tiny_config, t
 
 
 @pytest.mark.parametrize(
-    "name", ["digits_conv.py", "mnist_conv.py:thesis", "mnist_patch.py:thesis"]
+    "name",
+    [
+        "digits_conv.py",
+        pytest.param("mnist_conv.py:thesis", marks=pytest.mark.long),
+        "mnist_patch.py:thesis",
+    ],
 )
 def test_xlas_count_of_flop_and_the_formulas_agree(name, digits):
     config = from_file(ROOT / "configs" / name)

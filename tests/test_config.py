@@ -131,13 +131,15 @@ def test_a_saved_configuration_is_the_same_when_read(tmp_path):
     "content",
     ["", "{", "[]", '{"config": {}}', '{"format_version": 99, "config": {}}',
      '{"format_version": 1, "config": {"task": 3}}', '{"format_version": 1, "config": {"x": 3}}',
-     '{"format_version": 1, "config": {"train": {"batch_size": "many"}}}'],
+     '{"format_version": 1, "config": {"train": {"batch_size": "many"}}}',
+     '{"format_version": 1, "config": {"name": {"a": {}}}}'],
 )  # fmt: skip
 def test_a_damaged_saved_configuration_is_named(tmp_path, content):
     path = tmp_path / "config.json"
     path.write_text(content)
-    with pytest.raises(UserError, match=r"config\.json"):
+    with pytest.raises(UserError, match=r"config\.json") as found:
         configuration.load(path)
+    assert "\n" not in str(found.value)
 
 
 def test_differences_name_the_fields_but_not_where_the_data_lies():

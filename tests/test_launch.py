@@ -26,9 +26,9 @@ def launch(tmp_path, *arguments, script="local.sh", **more):
     )  # fmt: skip
 
 
+@pytest.mark.long
 def test_local_trains_on_as_many_virtual_devices_as_asked_for(tmp_path):
-    arguments = [*TINY, "--config.evaluation.suites=()", "--workdir=run"]
-    done = launch(tmp_path, "--cpu-devices", "4", *arguments)
+    done = launch(tmp_path, "--cpu-devices", "4", *TINY, "--workdir=run")
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["versions"]["devices"].startswith("4 × cpu")
@@ -174,7 +174,6 @@ def test_two_hosts_train_one_run_of_a_component_of_ones_own(tmp_path, cluster):
     (tmp_path / "own.py").write_text(OWN)
     arguments = ["--hosts", "localhost,me@localhost", "--port", str(port), *TINY, "--workdir=run"]
     arguments += ["--config.components=('own.py',)", "--config.model.fusion=mean"]
-    arguments.append("--config.evaluation.suites=()")
     done = launch(tmp_path, *arguments, script="multi_host.sh", **cluster)
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "run" / "results.json").read_text())

@@ -10,7 +10,8 @@ from multimodal_vit import commands
 from multimodal_vit.config import changed
 from multimodal_vit.errors import UserError
 from multimodal_vit.lengthening import lengthen
-from multimodal_vit.run import best_parameters, run
+from multimodal_vit.run import best_parameters
+from multimodal_vit.train import loop
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.writer import read_metrics
@@ -21,6 +22,7 @@ from multimodal_vit.workdir import Workdir
 def config(tiny_config):
     """Two epochs of 88 pairs, at a constant rate."""
     changes = {
+        "model.modalities": ("words",),  # compiles faster
         "train.num_samples": 176,
         "train.schedule": "constant",
         "train.log_every_steps": 3,
@@ -30,9 +32,12 @@ def config(tiny_config):
 
 
 def train(config, splits, folder) -> Workdir:
+    """Trains to the end, without the tests that a run makes then."""
     workdir = Workdir(folder)
-    workdir.make_folder()
-    run(Experiment.create(config, splits, jax.devices()[:1]), workdir)
+    workdir.begin(config)
+    experiment = Experiment.create(config, splits, jax.devices()[:1])
+    step = loop.train(experiment, workdir.path).step
+    workdir.save_results({"steps": step, "samples_seen": experiment.samples_seen(step)})
     return workdir
 
 
@@ -53,10 +58,9 @@ def test_at_a_constant_rate_it_is_the_run_of_that_length(config, tiny_splits, tm
     assert kept["samples_seen"] == 176
     assert short.results() is None
     short.check(longer)
-    run(Experiment.create(longer, tiny_splits, jax.devices()[:1]), short)
+    train(longer, tiny_splits, short.path)
     straight = train(longer, tiny_splits, tmp_path / "straight")
     assert short.results()["samples_seen"] == 352
-    assert short.results()["test"] == straight.results()["test"]
     assert read_metrics(short.path / "metrics.jsonl") == read_metrics(
         straight.path / "metrics.jsonl"
     )

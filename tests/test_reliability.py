@@ -604,6 +604,7 @@ def test_what_cannot_be_interrupted_is_ended_in_time(tmp_path):
     assert time.monotonic() - began < 20
 
 
+@pytest.mark.long
 def test_killed_runs_lose_nothing(tmp_path):
     """One of the kills of `benchmarks/crash_test.py`: while a checkpoint is written."""
     done = subprocess.run(

@@ -18,6 +18,7 @@ from multimodal_vit import main as main_module
 from multimodal_vit.config import changed
 from multimodal_vit.files import read_json
 from multimodal_vit.run import seeds_of
+from multimodal_vit.train import loop
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.loop import train, train_seeds
@@ -127,16 +128,17 @@ def test_each_seed_stops_early_by_its_own_validations(experiments, tmp_path, mon
     """The validation loss of one seed rises from its first validation on."""
     for experiment in experiments:
         experiment.config.train.patience = 1
-    predict, calls = Predictor(experiments[0]), []
+    calls = []
 
-    def judged(variables, part, suite=""):
-        calls.append(part)
-        worse = len(calls) in (2, 4)  # the second seed's, at its first two validations
-        shift = len(calls) * (1 if worse else -1)
-        found = predict(variables, part, suite)
-        return dataclasses.replace(found, loss=found.loss + shift)
+    class Judged(Predictor):
+        def __call__(self, variables, part, suite=""):
+            calls.append(part)
+            worse = len(calls) in (2, 4)  # the second seed's, at its first two validations
+            shift = len(calls) * (1 if worse else -1)
+            found = super().__call__(variables, part, suite)
+            return dataclasses.replace(found, loss=found.loss + shift)
 
-    monkeypatch.setattr(Experiment, "predictor", lambda self, suites: judged)
+    monkeypatch.setattr(loop, "Predictor", Judged)
     together = folders(tmp_path)
     outcomes = train_seeds(experiments, together)
     assert [(o.finished, o.step, o.progress.best_step) for o in outcomes] == [

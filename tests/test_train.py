@@ -19,6 +19,7 @@ from multimodal_vit.objectives import Keys, Outputs
 from multimodal_vit.objectives.metrics import accuracies
 from multimodal_vit.objectives.supervised import BinaryCrossEntropy
 from multimodal_vit.parameters import Declaration
+from multimodal_vit.train import loop
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.loop import train
@@ -260,14 +261,14 @@ def test_muon_steps_are_orthogonal_for_matrices_and_as_adam_for_the_rest(experim
 def test_a_run_that_diverges_stops_and_keeps_its_best_checkpoint(experiment, tmp_path, monkeypatch):
     """The validation loss is not finite although every step was."""
     experiment.config.train.log_every_steps = 100
-    predict = Predictor(experiment)
 
-    def overflow(params, part, suite=""):
-        found = predict(params, part, suite)
-        late = len(read_metrics(tmp_path / "metrics.jsonl")) == 2  # the third validation
-        return dataclasses.replace(found, loss=found.loss + (np.nan if late else 0))
+    class Overflowing(Predictor):
+        def __call__(self, variables, part, suite=""):
+            found = super().__call__(variables, part, suite)
+            late = len(read_metrics(tmp_path / "metrics.jsonl")) == 2  # the third validation
+            return dataclasses.replace(found, loss=found.loss + (np.nan if late else 0))
 
-    monkeypatch.setattr(Experiment, "predictor", lambda self, suites: overflow)
+    monkeypatch.setattr(loop, "Predictor", Overflowing)
     with pytest.raises(UserError, match=r"validation loss at step 9 is nan.*step [36], is kept"):
         train(experiment, tmp_path)
     checkpoints = Checkpoints(tmp_path / "checkpoints", read_only=True)

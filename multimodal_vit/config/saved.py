@@ -79,7 +79,8 @@ def from_json(fields: dict[str, Any], path: Path) -> ConfigDict:
             group, _, name = field.partition(".")
             config[group][name] = ConfigDict(_with_tuples(given), sort_keys=False)
     except (TypeError, ValueError, AttributeError, KeyError) as error:
-        raise UserError(f"{path} is not a configuration of this program: {error}") from error
+        reason = " ".join(str(error).split())  # ml_collections says some in several lines
+        raise UserError(f"{path} is not a configuration of this program: {reason}") from error
     return settled(config)
 
 
