@@ -128,14 +128,14 @@ def run_command(*arguments: str, cwd: Path, devices: int = 1, **environment: str
     """
     whole = command_environment(devices, **environment)
     if not environment and FORKED.fits(whole):
-        return FORKED.run(["multimodal_vit", *arguments], cwd, whole, timeout=300)
+        return FORKED.run(["multimodal_vit", *arguments], cwd, whole, timeout=600)
     return subprocess.run(
         [sys.executable, "-m", "multimodal_vit.main", *arguments],
         cwd=cwd,
         env=whole,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         stdin=subprocess.DEVNULL,
     )
 

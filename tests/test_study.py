@@ -136,6 +136,7 @@ def test_a_killed_study_goes_on_where_it_was(finished, tmp_path):
     assert results(tmp_path / "decay") == results(folder / "decay")
 
 
+@pytest.mark.long
 def test_seeds_trained_as_one_program_give_the_same_study_also_after_a_kill(finished, tmp_path):
     folder, _ = finished
     (tmp_path / "decay.py").write_text(STUDY)
@@ -163,6 +164,7 @@ def test_ctrl_c_saves_and_stops(tmp_path):
     assert "Traceback" not in err
 
 
+@pytest.mark.long
 def test_two_processes_share_a_study_and_do_no_run_twice(finished, tmp_path):
     folder, _ = finished
     (tmp_path / "decay.py").write_text(STUDY)
