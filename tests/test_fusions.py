@@ -518,7 +518,8 @@ def test_what_is_read_first_does_not_know_what_comes():
 def test_nearby_attention_stays_nearby_and_is_the_single_encoder_from_its_size_on():
     params = made("single_encoder")[1]
     whole = apply("single_encoder", params, crossed())[0]
-    np.testing.assert_array_equal(apply("local", params, crossed(), extent=1)[0], whole)
+    masked = apply("local", params, crossed(), extent=1)[0]
+    np.testing.assert_allclose(masked, whole, atol=1e-5)  # of another program
     near = tiny("local", extent=0)
     found = near.apply({"params": params}, crossed(), return_attention=True)
     before = made("single_encoder")[0].apply({"params": params}, crossed())[1]["tokens"]

@@ -245,13 +245,19 @@ def server(tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     settings = f"-h 127.0.0.1 -p {port} -k {data} -F"
-    commands = {
-        "start": ["-l", data / "log", "-o", settings, "start"],
-        "kill": ["-m", "immediate", "stop"],
-    }
+    start = ["-l", data / "log", "-o", settings, "start"]
+    running = data / "db" / "postmaster.pid"
 
     def control(what):
-        subprocess.run([programs / "pg_ctl", "-D", data / "db", "-w", *commands[what]], **options)
+        if what == "start":
+            subprocess.run([programs / "pg_ctl", "-D", data / "db", "-w", *start], **options)
+        elif running.exists():  # at once, without a word to those that are connected
+            os.kill(int(running.read_text().split()[0]), signal.SIGQUIT)
+            for _ in range(600):
+                if not running.exists():
+                    return
+                time.sleep(0.1)
+            raise TimeoutError("PostgreSQL still runs")
 
     control("start")
     yield f"postgresql://searcher@127.0.0.1:{port}/postgres", control
