@@ -48,8 +48,11 @@ def _export(folder: Path, values: flags.FlagValues, console: Console, directory:
             f"--mode=export writes what is asked for; give --formats={','.join(FORMATS)}, or some "
             "of these"
         )
-    if is_exported(folder):
-        raise UserError(f"--workdir={folder} is an exported model; name the run that it is of")
+    if is_exported(folder) and (not values.out or Path(values.out).resolve() == folder.resolve()):
+        raise UserError(
+            f"--workdir={folder} is an exported model; name another folder with --out=…, or the run "
+            "that it is of"
+        )
     model = load(folder, values.trust_components)
     out = Path(values.out) if values.out else folder / "export"
     written = export(model, Workdir(folder).results(), out, values.formats, directory)

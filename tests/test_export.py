@@ -19,6 +19,7 @@ from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.export import pairs, stablehlo, writing
 from multimodal_vit.export.writing import FORMATS, Format, export
 from multimodal_vit.models.fusions import COMPONENTS as FUSIONS
+from multimodal_vit.use.exported import without_folders
 from multimodal_vit.use.loading import build
 from multimodal_vit.workdir import Workdir
 
@@ -51,6 +52,12 @@ def test_an_exported_folder_loads_to_the_same_bits(written, model, trained):
     assert (again.class_names, again.about, again.origin) == (
         model.class_names, model.about, model.origin,
     )  # fmt: skip
+
+
+def test_an_export_names_no_folder_of_the_machine():
+    named = "mnist (tensorflow_datasets, /home/some one/data/tfds/mnist/3.0.1)"
+    assert without_folders(named) == "mnist (tensorflow_datasets, …/3.0.1)"
+    assert without_folders("scikit-learn digits") == "scikit-learn digits"
 
 
 def test_stablehlo_runs_where_neither_flax_nor_this_package_is(written, model, trained, tmp_path):
@@ -177,7 +184,7 @@ def test_export_from_the_command_line(trained, tmp_path, monkeypatch, capsys):
     config = json.loads((tmp_path / "run" / "export" / "config.json").read_text())
     assert config["class_names"] == list("0123456789")
     assert main.main(["main", "--mode=export", "--workdir=run/export", "--formats=onnx"]) == 2
-    assert "is an exported model; name the run" in capsys.readouterr().err
+    assert "is an exported model; name another folder with --out=" in capsys.readouterr().err
     for more, message in {
         (): "--mode=export writes what is asked for",
         ("--formats=safetensor",): "did you mean safetensors?",

@@ -1,5 +1,7 @@
 """The folder of an exported model: its parameters as safetensors, and what they are made for."""
 
+import re
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,11 @@ FORMAT_VERSION = 1
 
 def save(model: Model, folder: Path) -> None:
     """Writes what `load` reads, and beside it the configuration as a file."""
+    config = configuration.changed(model.config, {"data.directory": ""})
+    save_description(folder, config, model.about, model.origin)
     save_weights(model.variables, folder / WEIGHTS)
-    save_description(folder, model.config, model.about, model.origin)
-    text = source(model.config, f"The configuration of the training: {model.origin}.")
+    shutil.copymode(folder / DESCRIPTION, folder / WEIGHTS)  # safetensors lets its owner alone read
+    text = source(config, f"The configuration of the training: {model.origin}.")
     (folder / REPEAT).write_text(text, encoding="utf-8")
 
 
@@ -88,10 +92,15 @@ def save_description(folder: Path, config: ConfigDict, about: AboutData, origin:
         "origin": origin,
         "class_names": about.class_names,  # where hubs and people look for them
         "image_shape": about.image_shape,
-        "data": about.to_json(),
+        "data": about.to_json() | {"origin": without_folders(about.origin)},
         "experiment": configuration.to_json(config),
     }
     write_json(folder / DESCRIPTION, content)
+
+
+def without_folders(origin: str) -> str:
+    """Where data come from, without the folders of the machine that it was written on."""
+    return re.sub(r"(?<=[\s(])[/~][^,)]*/", "…/", origin)
 
 
 def is_exported(folder: Path) -> bool:
