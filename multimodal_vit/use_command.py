@@ -50,8 +50,8 @@ def _export(folder: Path, values: flags.FlagValues, console: Console, directory:
         )
     if is_exported(folder) and (not values.out or Path(values.out).resolve() == folder.resolve()):
         raise UserError(
-            f"--workdir={folder} is an exported model; name another folder with --out=…, or the run "
-            "that it is of"
+            f"--workdir={folder} is an exported model; name another folder with --out=…, or the "
+            "run that it is of"
         )
     model = load(folder, values.trust_components)
     out = Path(values.out) if values.out else folder / "export"
