@@ -373,6 +373,7 @@ def test_sound_that_does_not_fit_is_refused(changes, task, message):
         configuration.check_with_data(config, task, 1)
 
 
+@pytest.mark.long
 def test_a_study_of_classifiers_writes_its_report(speaking_splits, tmp_path, monkeypatch):
     from multimodal_vit.analysis import page_parts, report
     from multimodal_vit.study import runner, study

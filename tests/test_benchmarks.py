@@ -39,6 +39,7 @@ def test_pytorch_computes_the_same(changes, tiny_config, tiny_splits):
     assert targets.shape == (32, 11)
 
 
+@pytest.mark.long
 def test_the_speedrun_writes_the_mean_of_its_seeds(
     tiny_config, tiny_splits, tmp_path, monkeypatch, capsys
 ):

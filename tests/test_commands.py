@@ -237,6 +237,7 @@ def test_neither_tensorflow_nor_torch_is_needed(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.data
 def test_the_thesis_size_on_a_cpu_says_when_it_ends_and_names_the_small_preset(tmp_path):
     directory = data_path("idx")

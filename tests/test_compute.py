@@ -65,6 +65,7 @@ def assert_close(a, b, **tolerance):
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, **tolerance), a, b)
 
 
+@pytest.mark.long
 def test_rematerialisation_changes_memory_and_no_result(tiny_config, tiny_splits):
     tiny_config.model.num_encoder_layers = 2
     tiny_config.model.modalities = ("words",)  # compiles faster

@@ -644,6 +644,7 @@ def test_a_hierarchy_whose_tokens_lie_across_quadrants_is_refused():
     assert "1×1 tokens do not come out even" in line
 
 
+@pytest.mark.long
 def test_experts_train_the_same_on_cut_parameters(tiny_config, tiny_splits):
     def losses(devices, **train):
         config = changed(

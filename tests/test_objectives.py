@@ -260,6 +260,7 @@ def test_metrics_without_class_outputs_or_without_any(make):
 # ---- devices ----
 
 
+@pytest.mark.long
 def test_devices_share_a_batch_to_the_same_losses(tiny_config, tiny_splits):
     config = changed(tiny_config, {"train.objective": "clip", "model.dropout_rate": 0.1})
     alone, _ = six_losses(Experiment.create(config, tiny_splits, jax.devices()[:1]))

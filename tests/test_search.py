@@ -146,6 +146,7 @@ def test_a_search_ends_in_tables_figures_and_a_winner_that_is_a_config(folder):
     assert not list(found.rglob("predictions.npz"))
 
 
+@pytest.mark.long
 def test_a_worker_killed_in_a_trial_is_replaced_and_finished_seeds_stay(folder, workers):
     arguments = [LONG, "--config.num_trials=1", "--config.num_seeds=2"]
     killed = workers(*arguments)
@@ -195,6 +196,7 @@ def assert_shared_without_doubles(folder, processes, num_trials):
     assert len({json.dumps(row["setting"]) for row in found}) == num_trials
 
 
+@pytest.mark.long
 def test_a_stopped_worker_is_not_taken_for_dead(folder, workers):
     arguments = [LONG, "--config.num_trials=2"]
     stopped = workers(*arguments)

@@ -121,6 +121,7 @@ def wait_until(there, process, seconds=120):
         time.sleep(0.02)
 
 
+@pytest.mark.long
 def test_a_killed_study_goes_on_where_it_was(finished, tmp_path):
     folder, _ = finished
     (tmp_path / "decay.py").write_text(STUDY)

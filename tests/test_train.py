@@ -38,6 +38,7 @@ def experiment(tiny_config, tiny_splits) -> Experiment:
     return Experiment.create(tiny_config, tiny_splits, jax.devices()[:1])
 
 
+@pytest.mark.long
 def test_one_step_is_what_pmap_gives_on_eight_devices(experiment):
     """The reference: each of 8 devices takes its rows, gradients are averaged by hand."""
     batch_size = experiment.config.train.batch_size
