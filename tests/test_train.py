@@ -374,6 +374,7 @@ def test_a_warm_up_of_more_than_a_fifth_of_the_run_is_warned_of(tiny_config, tin
 def test_a_tracker_is_given_each_row_and_its_trouble_ends_no_run(
     tiny_config, tiny_splits, tmp_path
 ):
+    tiny_config.train.num_samples = 2 * 88
     experiment = Experiment.create(tiny_config, tiny_splits, jax.devices()[:1])
     rows, said = [], []
 
