@@ -255,7 +255,7 @@ def kill_all(
         done: list[str] = []
         lost: list[str] = []
         while not subject.is_over():
-            before = subject.checkpoint_steps() if kind == "run" else []
+            before = subject.checkpoint_steps() if kind in ("run", "probed") else []
             life = subject.start()
             if moments:
                 moment = moments[-1]
@@ -270,7 +270,7 @@ def kill_all(
                 break
             said = life.said.read_text()
             again = re.search(r"Continuing from step (\d+)", said)
-            if again and int(again[1]) < max(before):
+            if again and before and int(again[1]) < max(before):
                 lost.append(f"went back from step {max(before)} to {again[1]}")
             print(f"{kind} {number}: {len(moments)} kills left", file=sys.stderr)
         if not lost:
