@@ -4,7 +4,8 @@ A stream is the sequence of one modality with a class token and registers of its
 """
 
 import dataclasses
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -14,8 +15,16 @@ from ml_collections import ConfigDict
 
 from multimodal_vit.components import Option, option
 from multimodal_vit.models.attention import SelfAttention
+from multimodal_vit.models.base import Fusion
 from multimodal_vit.models.dropout import Dropout
-from multimodal_vit.models.encoder import CrossBlock, Encoder, EncoderBlock
+from multimodal_vit.models.encoder import (
+    TRUNK,
+    CrossBlock,
+    Encoder,
+    EncoderBlock,
+    encoder_problems,
+)
+from multimodal_vit.sampler import Task
 
 NORMAL = nn.initializers.normal(0.02)  # of positions, registers, latents, queries
 
@@ -131,6 +140,26 @@ class Trunk:
 
     def _sizes(self) -> tuple[int, int, float, Dtype, str]:
         return self.num_heads, self.mlp_dim, self.dropout_rate, self.dtype, self.attention
+
+
+class TrunkFusion(Fusion):
+    """A fusion whose parts have the sizes of one trunk.
+
+    Attributes:
+      trunk: these sizes.
+    """
+
+    trunk: Trunk
+    uses: ClassVar[tuple[str, ...]] = TRUNK
+
+    @staticmethod
+    def problems(config: ConfigDict, task: Task | None = None) -> Iterator[str]:
+        """Those of the trunk's blocks."""
+        yield from encoder_problems(config, task)
+
+    def describe(self) -> dict[str, str]:
+        """The trunk's size."""
+        return self.trunk.describe()
 
 
 class Stream(nn.Module):

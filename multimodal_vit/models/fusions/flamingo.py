@@ -1,7 +1,7 @@
 """Flamingo: the text looks at resampled images through gates (Alayrac et al. 2022)."""
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -10,15 +10,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from multimodal_vit.components import component, option
-from multimodal_vit.models.base import Fusion
-from multimodal_vit.models.encoder import TRUNK, encoder_problems
+from multimodal_vit.models.encoder import encoder_problems
 from multimodal_vit.models.joint_map import joint_attention, joint_map, joint_sizes
-from multimodal_vit.models.streams import NORMAL, Stream, Trunk, learned
+from multimodal_vit.models.streams import NORMAL, Stream, Trunk, TrunkFusion, learned
 from multimodal_vit.sampler import Task
 
 
 @component("model.fusion", "flamingo")
-class Flamingo(Fusion):
+class Flamingo(TrunkFusion):
     """Latents read the image; the text reads the latents through gates that are shut at first.
 
     Resampler: Z = Z + Attn(LN Z, [LN y; LN Z]) and an MLP, then LN. Text, [words; registers;
@@ -34,12 +33,10 @@ class Flamingo(Fusion):
       causal: whether the text sees what stands before alone.
     """
 
-    trunk: Trunk
     num_latents: int = 4
     resampler_layers: int = 1
     every: int = 1
     causal: bool = True
-    uses: ClassVar[tuple[str, ...]] = TRUNK
 
     class Options:
         """The resampler, the gated blocks and the text's mask."""

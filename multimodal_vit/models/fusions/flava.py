@@ -4,7 +4,6 @@ FLAVA (Singh et al. 2022) hands all tokens on; `late_transformer` (the baseline 
 Confusion?", 2025) one summary token of each modality.
 """
 
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -13,8 +12,6 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from multimodal_vit.components import component, option
-from multimodal_vit.models.base import Fusion
-from multimodal_vit.models.encoder import TRUNK, encoder_problems
 from multimodal_vit.models.joint_map import (
     joint_attention,
     joint_map,
@@ -22,12 +19,12 @@ from multimodal_vit.models.joint_map import (
     stream_names,
     towers_maps,
 )
-from multimodal_vit.models.streams import NORMAL, Tower, Trunk, learned
+from multimodal_vit.models.streams import NORMAL, Tower, Trunk, TrunkFusion, learned
 from multimodal_vit.sampler import Task
 
 
 @component("model.fusion", "flava")
-class Flava(Fusion):
+class Flava(TrunkFusion):
     """An encoder for each modality, projections, then an encoder over all their tokens.
 
     s = LN(E([CLS; P_w E_w([CLS_w; words]); P_p E_p([CLS_p; patches]); registers])) at CLS; the
@@ -38,9 +35,7 @@ class Flava(Fusion):
       alone: the unimodal encoders.
     """
 
-    trunk: Trunk
     alone: Trunk
-    uses: ClassVar[tuple[str, ...]] = TRUNK
     whole: ClassVar[bool] = True
 
     class Options:
@@ -64,11 +59,6 @@ class Flava(Fusion):
             mlp_dim=options.unimodal_mlp_dim or model.mlp_dim,
         )
         return cls(trunk, alone)
-
-    @staticmethod
-    def problems(config: ConfigDict, task: Task | None = None) -> Iterator[str]:
-        """Those of the encoders."""
-        yield from encoder_problems(config, task)
 
     def describe(self) -> dict[str, str]:
         """Unimodal and joint layers."""

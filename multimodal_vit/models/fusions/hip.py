@@ -10,16 +10,15 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from multimodal_vit.components import component, get, option
-from multimodal_vit.models.base import Fusion
 from multimodal_vit.models.encoder import TRUNK, CrossBlock, EncoderBlock, encoder_problems
 from multimodal_vit.models.fusions.perceiver import LATENT
 from multimodal_vit.models.joint_map import joint_attention, joint_map, joint_sizes
-from multimodal_vit.models.streams import NORMAL, Trunk, learned
+from multimodal_vit.models.streams import NORMAL, Trunk, TrunkFusion, learned
 from multimodal_vit.sampler import Task
 
 
 @component("model.fusion", "hip")
-class Hip(Fusion):
+class Hip(TrunkFusion):
     """Latents read one part each, a quadrant or a modality; other latents read all of these.
 
     Two levels of: Z_g = Z_g + Attn(LN Z_g, LN tokens_g) and an MLP as wide as the tokens, blocks of
@@ -33,7 +32,6 @@ class Hip(Fusion):
       groups: the image tokens of each quadrant, by their places.
     """
 
-    trunk: Trunk
     group_latents: int
     num_latents: int
     groups: tuple[tuple[int, ...], ...]

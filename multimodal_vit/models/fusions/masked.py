@@ -14,16 +14,15 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from multimodal_vit.components import component, get, option
-from multimodal_vit.models.base import Fusion
-from multimodal_vit.models.encoder import TRUNK, Encoder, encoder_problems
+from multimodal_vit.models.encoder import Encoder, encoder_problems
 from multimodal_vit.models.fusions.single_encoder import SingleEncoder
 from multimodal_vit.models.joint_map import joint_attention, joint_map, joint_sizes
-from multimodal_vit.models.streams import NORMAL, Trunk, learned, registers
+from multimodal_vit.models.streams import NORMAL, Trunk, TrunkFusion, learned, registers
 from multimodal_vit.sampler import Task
 
 
 @component("model.fusion", "causal")
-class Causal(Fusion):
+class Causal(TrunkFusion):
     """All tokens in one sequence, each sees those before it; the answer token comes last.
 
     Attributes:
@@ -31,9 +30,7 @@ class Causal(Fusion):
       words_first: whether the text stands before everything else, or behind it.
     """
 
-    trunk: Trunk
     words_first: bool = True
-    uses: ClassVar[tuple[str, ...]] = TRUNK
     num_extra_tokens: ClassVar[int] = 1
 
     class Options:
@@ -48,15 +45,6 @@ class Causal(Fusion):
         """The encoder that `config.model` describes."""
         del task
         return cls(Trunk.of(model), options.order == "words_first")
-
-    @staticmethod
-    def problems(config: ConfigDict, task: Task | None = None) -> Iterator[str]:
-        """Those of the encoder."""
-        yield from encoder_problems(config, task)
-
-    def describe(self) -> dict[str, str]:
-        """The encoder's size."""
-        return self.trunk.describe()
 
     @nn.compact
     def __call__(

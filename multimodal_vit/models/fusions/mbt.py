@@ -1,7 +1,7 @@
 """Bottlenecks: streams that see each other through a few tokens (MBT, Nagrani et al. 2021)."""
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from multimodal_vit.components import component, option
-from multimodal_vit.models.base import Fusion
-from multimodal_vit.models.encoder import TRUNK, encoder_problems
+from multimodal_vit.models.encoder import encoder_problems
 from multimodal_vit.models.joint_map import (
     joint_attention,
     joint_map,
@@ -19,12 +18,12 @@ from multimodal_vit.models.joint_map import (
     stream_extras,
     stream_names,
 )
-from multimodal_vit.models.streams import Stream, Trunk, learned
+from multimodal_vit.models.streams import Stream, Trunk, TrunkFusion, learned
 from multimodal_vit.sampler import Task
 
 
 @component("model.fusion", "mbt")
-class Mbt(Fusion):
+class Mbt(TrunkFusion):
     """A stream for each modality; from a layer on they share a few bottleneck tokens.
 
     [x_m; ẑ_m] = Block_m([x_m; z]), then z = mean over m of ẑ_m. s = mean over m of LN(CLS_m).
@@ -36,11 +35,9 @@ class Mbt(Fusion):
       share_weights: whether the streams have one set of blocks.
     """
 
-    trunk: Trunk
     fusion_layer: int = 0
     num_bottlenecks: int = 4
     share_weights: bool = False
-    uses: ClassVar[tuple[str, ...]] = TRUNK
 
     class Options:
         """Where and how the streams meet."""
@@ -70,10 +67,6 @@ class Mbt(Fusion):
                 f"model.fusion_options.fusion_layer={first} is behind the last of "
                 f"model.num_encoder_layers={layers}; take {layers} for streams that never meet"
             )
-
-    def describe(self) -> dict[str, str]:
-        """The size of a stream."""
-        return self.trunk.describe()
 
     @nn.compact
     def __call__(

@@ -1,6 +1,5 @@
 """Memory slots and the meshed read-out of the M² Transformer (Cornia et al. 2020)."""
 
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -10,12 +9,11 @@ from ml_collections import ConfigDict
 
 from multimodal_vit.components import component, option
 from multimodal_vit.models.attention import MultiHeadAttention
-from multimodal_vit.models.base import Fusion
 from multimodal_vit.models.dropout import Dropout
-from multimodal_vit.models.encoder import TRUNK, Encoder, encoder_problems, mlp
+from multimodal_vit.models.encoder import Encoder, mlp
 from multimodal_vit.models.fusions.single_encoder import SingleEncoder
 from multimodal_vit.models.joint_map import joint_attention, joint_map, joint_sizes
-from multimodal_vit.models.streams import NORMAL, Trunk, learned, registers
+from multimodal_vit.models.streams import NORMAL, Trunk, TrunkFusion, learned, registers
 from multimodal_vit.sampler import Task
 
 SLOTS = option(8, "learned keys and values in every layer", least=0, most=4_096)
@@ -45,7 +43,7 @@ class Memory(SingleEncoder):
 
 
 @component("model.fusion", "meshed")
-class Meshed(Fusion):
+class Meshed(TrunkFusion):
     """An encoder with memory slots; a query reads every layer, and gates what it takes.
 
     c_i = Attn(q, LN X_i) with one attention for all N layers, α_i = σ(W_i [q; c_i] + b_i),
@@ -56,9 +54,7 @@ class Meshed(Fusion):
       slots: in every layer.
     """
 
-    trunk: Trunk
     slots: int = 8
-    uses: ClassVar[tuple[str, ...]] = TRUNK
 
     class Options:
         """The slots."""
@@ -70,15 +66,6 @@ class Meshed(Fusion):
         """The encoder that `config.model` describes, with slots."""
         del task
         return cls(Trunk.of(model), options.slots)
-
-    @staticmethod
-    def problems(config: ConfigDict, task: Task | None = None) -> Iterator[str]:
-        """Those of the encoder."""
-        yield from encoder_problems(config, task)
-
-    def describe(self) -> dict[str, str]:
-        """The encoder's size."""
-        return self.trunk.describe()
 
     @nn.compact
     def __call__(

@@ -9,17 +9,16 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from multimodal_vit.components import component, option
-from multimodal_vit.models.base import Fusion
 from multimodal_vit.models.encoder import TRUNK, encoder_problems
 from multimodal_vit.models.joint_map import joint_attention, joint_map, joint_sizes
-from multimodal_vit.models.streams import NORMAL, Trunk, learned
+from multimodal_vit.models.streams import NORMAL, Trunk, TrunkFusion, learned
 from multimodal_vit.sampler import Task
 
 LATENT = nn.initializers.truncated_normal(0.02)
 
 
 @component("model.fusion", "perceiver")
-class Perceiver(Fusion):
+class Perceiver(TrunkFusion):
     """Latents read all tokens, work among themselves, and are read by one query.
 
     Z = Z + Attn(LN Z, LN tokens) and an MLP as wide as the tokens; blocks of self-attention;
@@ -33,7 +32,6 @@ class Perceiver(Fusion):
       cross_heads: of reading and of the query.
     """
 
-    trunk: Trunk
     num_latents: int
     repeats: int = 1
     cross_heads: int = 1

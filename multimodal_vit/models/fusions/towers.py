@@ -3,8 +3,7 @@
 Two of them are additive, f(image) + g(text), and cannot learn the task: docs/fusion.md.
 """
 
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -12,8 +11,6 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from multimodal_vit.components import component
-from multimodal_vit.models.base import Fusion
-from multimodal_vit.models.encoder import TRUNK, encoder_problems
 from multimodal_vit.models.joint_map import (
     joint_attention,
     joint_sizes,
@@ -21,11 +18,11 @@ from multimodal_vit.models.joint_map import (
     stream_extras,
     towers_maps,
 )
-from multimodal_vit.models.streams import Tower, Trunk, thin_options
+from multimodal_vit.models.streams import Tower, Trunk, TrunkFusion, thin_options
 from multimodal_vit.sampler import Task
 
 
-class Towers(Fusion):
+class Towers(TrunkFusion):
     """A tower for each modality; `join` makes one summary of their class tokens.
 
     Attributes:
@@ -33,9 +30,7 @@ class Towers(Fusion):
       text_trunk: of the others.
     """
 
-    trunk: Trunk
     text_trunk: Trunk
-    uses: ClassVar[tuple[str, ...]] = TRUNK
 
     Options = type("Options", (), thin_options())
 
@@ -45,15 +40,6 @@ class Towers(Fusion):
         del task
         trunk = Trunk.of(model)
         return cls(trunk, trunk.thin(options.text_layers, options.text_mlp_dim))
-
-    @staticmethod
-    def problems(config: ConfigDict, task: Task | None = None) -> Iterator[str]:
-        """Those of the encoders."""
-        yield from encoder_problems(config, task)
-
-    def describe(self) -> dict[str, str]:
-        """The image's tower."""
-        return self.trunk.describe()
 
     def join(self, summaries: dict[str, jax.Array]) -> jax.Array:
         """The towers' class tokens, [B, D] each, to one summary."""

@@ -1,6 +1,5 @@
 """UniT: an encoder for each modality, and a decoder with queries (Hu and Singh 2021)."""
 
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -9,8 +8,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from multimodal_vit.components import component, option
-from multimodal_vit.models.base import Fusion
-from multimodal_vit.models.encoder import TRUNK, encoder_problems
+from multimodal_vit.models.encoder import TRUNK
 from multimodal_vit.models.joint_map import (
     joint_attention,
     joint_map,
@@ -18,12 +16,12 @@ from multimodal_vit.models.joint_map import (
     stream_names,
     towers_maps,
 )
-from multimodal_vit.models.streams import Tower, Trunk, learned
+from multimodal_vit.models.streams import Tower, Trunk, TrunkFusion, learned
 from multimodal_vit.sampler import Task
 
 
 @component("model.fusion", "unit")
-class Unit(Fusion):
+class Unit(TrunkFusion):
     """Unimodal encoders; learned queries read all that they give. The first query is the summary.
 
     H = LN [P_w E_w([CLS_w; words]); P_p E_p([CLS_p; patches])]; in each layer
@@ -36,7 +34,6 @@ class Unit(Fusion):
       num_queries: N.
     """
 
-    trunk: Trunk
     alone: Trunk
     num_queries: int
     uses: ClassVar[tuple[str, ...]] = tuple(f for f in TRUNK if f != "model.num_registers")
@@ -63,11 +60,6 @@ class Unit(Fusion):
             mlp_dim=options.unimodal_mlp_dim or model.mlp_dim,
         )
         return cls(trunk, alone, options.num_queries)
-
-    @staticmethod
-    def problems(config: ConfigDict, task: Task | None = None) -> Iterator[str]:
-        """Those of the encoders."""
-        yield from encoder_problems(config, task)
 
     def describe(self) -> dict[str, str]:
         """Unimodal and decoder layers."""

@@ -1,7 +1,7 @@
 """ViLBERT: two streams that look at each other (Lu et al. 2019)."""
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -9,8 +9,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from multimodal_vit.components import component, option
-from multimodal_vit.models.base import Fusion
-from multimodal_vit.models.encoder import TRUNK, encoder_problems
+from multimodal_vit.models.encoder import encoder_problems
 from multimodal_vit.models.joint_map import (
     joint_attention,
     joint_map,
@@ -19,12 +18,12 @@ from multimodal_vit.models.joint_map import (
     stream_extras,
     stream_names,
 )
-from multimodal_vit.models.streams import Stream, Trunk
+from multimodal_vit.models.streams import Stream, Trunk, TrunkFusion
 from multimodal_vit.sampler import Task
 
 
 @component("model.fusion", "vilbert")
-class Vilbert(Fusion):
+class Vilbert(TrunkFusion):
     """A stream for each modality; in turn they look at each other and at themselves.
 
     X' = X + Attn(LN X, LN Y), Y' = Y + Attn(LN Y, LN X), both from the same X and Y, each with its
@@ -37,10 +36,8 @@ class Vilbert(Fusion):
       pool: how the class tokens are joined, "product" or "sum".
     """
 
-    trunk: Trunk
     alone: int = 0
     pool: str = "product"
-    uses: ClassVar[tuple[str, ...]] = TRUNK
 
     class Options:
         """Where the streams meet, and how they end."""
