@@ -14,7 +14,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 
-from multimodal_vit.parameters import Declaration
+from multimodal_vit.parameters import Declaration, name_of
 
 MIN_ELEMENTS = 1024  # smaller arrays are not worth a message
 
@@ -95,8 +95,7 @@ class Layout:
         """
 
         def of(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
-            name = jax.tree_util.keystr(path, simple=True, separator="/")
-            return NamedSharding(mesh, self._spec(name, leaf.shape, mesh.shape["model"]))
+            return NamedSharding(mesh, self._spec(name_of(path), leaf.shape, mesh.shape["model"]))
 
         return jax.tree_util.tree_map_with_path(of, tree)
 

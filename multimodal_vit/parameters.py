@@ -8,7 +8,7 @@ that a module makes itself, with `self.param`, has none of it unless it says so:
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -131,6 +131,26 @@ def _of_layer(layer: nn.Module | None, name: str, ndim: int) -> Declaration:
     return Declaration(matrix=(axes[:inputs], axes[inputs:]), decay=True)
 
 
+def name_of(path: tuple[Any, ...]) -> str:
+    """A parameter's path in a tree as its name, such as "fusion/encoder/norm/scale"."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def leaves_by_name(tree: Any) -> dict[str, Any]:
+    """The leaves of a tree by their names."""
+    return {name_of(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def begins(name: str, parts: Sequence[str]) -> bool:
+    """Whether a parameter's name begins with one of some parts."""
+    return any(name.startswith(part) for part in parts)
+
+
+def beginnings(names: Iterable[str]) -> str:
+    """What the names of parameters begin with, for a message."""
+    return ", ".join(sorted({name.partition("/")[0] for name in names}))
+
+
 def by_path(
     tree: Any, declared: Mapping[str, Declaration], of: Callable[[Declaration], Any]
 ) -> Any:
@@ -138,7 +158,6 @@ def by_path(
 
     def at(path: tuple[Any, ...], leaf: Any) -> Any:
         del leaf
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        return of(declared[name])
+        return of(declared[name_of(path)])
 
     return jax.tree_util.tree_map_with_path(at, tree)

@@ -9,11 +9,12 @@ from conftest import ROOT
 
 from multimodal_vit.config import changed, from_file, small
 from multimodal_vit.errors import UserError
+from multimodal_vit.parameters import leaves_by_name
 from multimodal_vit.run import best_parameters
 from multimodal_vit.study import runner
 from multimodal_vit.study.definition import check, in_order, problems, runs_of, study
 from multimodal_vit.train.experiment import Experiment
-from multimodal_vit.train.initial import by_path, place, start, taken_over
+from multimodal_vit.train.initial import place, start, taken_over
 from multimodal_vit.workdir import Workdir
 
 FROZEN = ("embeddings_", "fusion/encoder")
@@ -56,7 +57,7 @@ def runs(tiny_splits, tmp_path_factory):
 def parameters(folder, splits):
     workdir = Workdir(folder)
     experiment = Experiment.create(workdir.saved_config(), splits, jax.devices()[:1])
-    return by_path(best_parameters(experiment, workdir)[1]["params"])
+    return leaves_by_name(best_parameters(experiment, workdir)[1]["params"])
 
 
 def test_a_run_without_a_verdict_says_so_and_one_starts_from_it(runs):

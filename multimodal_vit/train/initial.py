@@ -17,6 +17,7 @@ from multimodal_vit import config as configuration
 from multimodal_vit import distributed
 from multimodal_vit.errors import DamagedError, UserError
 from multimodal_vit.files import file_checksum, read_json
+from multimodal_vit.parameters import beginnings, begins, leaves_by_name, name_of
 from multimodal_vit.train.checkpoint import CHECKSUMS, Checkpoints
 from multimodal_vit.train.experiment import Experiment
 
@@ -88,18 +89,7 @@ def initial_variables(
     known = {"workdir": experiment.config.model.initial, "step": step, "sha256": checksum}
     with contextlib.suppress(OSError, DamagedError, KeyError):  # what it cost, where it is known
         known["pflop"] = read_json(folder / "results.json")["pflop"]
-    return by_path(state.params), known | {"config_name": saved.name}
-
-
-def by_path(tree: Any) -> dict[str, Any]:
-    """The leaves of a tree by their paths, such as "fusion/encoder/norm/scale"."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
-
-
-def begins(path: str, parts: Sequence[str]) -> bool:
-    """Whether a parameter's name begins with one of some parts."""
-    return any(path.startswith(part) for part in parts)
+    return leaves_by_name(state.params), known | {"config_name": saved.name}
 
 
 def taken_over(params: Any, found: Mapping[str, Any], parts: Sequence[str], what: str) -> Any:
@@ -114,11 +104,11 @@ def taken_over(params: Any, found: Mapping[str, Any], parts: Sequence[str], what
     Raises:
       UserError: one is missing there, or of another shape; or none is named.
     """
-    wanted = {path: leaf for path, leaf in by_path(params).items() if begins(path, parts)}
+    wanted = {path: leaf for path, leaf in leaves_by_name(params).items() if begins(path, parts)}
     if not wanted:
         raise UserError(
             f"model.initial_parts={tuple(parts)} names no parameter of this model; they begin with "
-            f"{', '.join(sorted({path.partition('/')[0] for path in by_path(params)}))}"
+            f"{beginnings(leaves_by_name(params))}"
         )
     for path, leaf in wanted.items():
         if path not in found:
@@ -134,7 +124,7 @@ def taken_over(params: Any, found: Mapping[str, Any], parts: Sequence[str], what
             )
 
     def at(path: tuple[Any, ...], leaf: Any) -> Any:
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        name = name_of(path)
         return jax.device_put(found[name], leaf.sharding) if name in wanted else leaf
 
     return jax.tree_util.tree_map_with_path(at, params)

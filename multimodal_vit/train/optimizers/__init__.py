@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from multimodal_vit.components import get
 from multimodal_vit.errors import UserError
-from multimodal_vit.parameters import Declaration
+from multimodal_vit.parameters import Declaration, beginnings, begins, name_of
 from multimodal_vit.train.optimizers.schedules import learning_rate_schedule
 
 __all__ = ["COMPONENTS", "learning_rate_schedule", "make_optimizer"]
@@ -52,9 +52,9 @@ def frozen_paths(paths: Sequence[str], frozen: Sequence[str]) -> set[str]:
         if not any(path.startswith(part) for path in paths):
             raise UserError(
                 f"train.frozen: no parameter begins with {part!r}; they begin with "
-                f"{', '.join(sorted({path.partition('/')[0] for path in paths}))}"
+                f"{beginnings(paths)}"
             )
-    return {path for path in paths if any(path.startswith(part) for part in frozen)}
+    return {path for path in paths if begins(path, frozen)}
 
 
 def _without(
@@ -65,8 +65,7 @@ def _without(
     def labels(params: Any) -> Any:
         def at(path: tuple[Any, ...], leaf: Any) -> str:
             del leaf
-            name = jax.tree_util.keystr(path, simple=True, separator="/")
-            return "frozen" if name in frozen else "trained"
+            return "frozen" if name_of(path) in frozen else "trained"
 
         return jax.tree_util.tree_map_with_path(at, params)
 
