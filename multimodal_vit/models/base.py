@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 from ml_collections import ConfigDict
 
+from multimodal_vit.components import get
 from multimodal_vit.sampler import Task
 
 
@@ -59,6 +60,12 @@ class Embedding(Part):
         """Rows and columns of tokens that tile the image, row by row; None: they do not."""
         del task
         return None
+
+
+def image_token_grid(model: ConfigDict, task: Task) -> tuple[int, int]:
+    """Rows and columns of the image tokens of a model that reads "patches"."""
+    embedding = get("model.modalities", "patches").target
+    return embedding.build(model, task, ConfigDict()).token_grid(task)
 
 
 class Stem(Part):

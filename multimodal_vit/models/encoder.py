@@ -151,20 +151,6 @@ class Encoder(nn.Module):
     num_slots: int = 0
     last_norm: bool = True
 
-    @classmethod
-    def build(cls, model: ConfigDict, **changes: Any) -> "Encoder":
-        """The encoder that `config.model` describes, with some attributes changed."""
-        own = {
-            "num_layers": model.num_encoder_layers,
-            "num_heads": model.num_heads,
-            "mlp_dim": model.mlp_dim,
-            "dropout_rate": model.dropout_rate,
-            "dtype": jnp.dtype(model.dtype),
-            "attention": model.attention,
-            "remat": model.remat,
-        }
-        return cls(**own | changes)
-
     def describe(self) -> dict[str, str]:
         """Its size, for the report."""
         return {

@@ -66,7 +66,7 @@ def joint_attention(
     maps: Sequence[jax.Array],
     sizes: Mapping[str, int],
     modalities: Sequence[str],
-    readout: bool = False,
+    readout: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What a fusion's intermediates say of its attention; see `models.base.Fusion`.
 
@@ -74,9 +74,10 @@ def joint_attention(
       maps: joint maps, one for each layer.
       sizes: of `joint_sizes`.
       modalities: that the fusion reads.
-      readout: whether the last map is no layer, but what the summary is made of.
+      readout: the tokens that the summary is made of, in equal parts, where no layer makes it.
     """
-    found = {"attention_weights": list(maps), "spans": spans(sizes, modalities)}
+    last = [readout_map(readout, sizes, maps[-1])] if readout else []
+    found = {"attention_weights": [*maps, *last], "spans": spans(sizes, modalities)}
     return found | {"index": spans(sizes, list(sizes))} | ({"readout": True} if readout else {})
 
 
@@ -117,8 +118,13 @@ def stream_names(modality: str) -> list[str]:
     return [f"class_{modality}", modality, f"registers_{modality}"]
 
 
+def class_names(modalities: Sequence[str]) -> list[str]:
+    """The class tokens of streams in joint maps."""
+    return [f"class_{name}" for name in modalities]
+
+
 def stream_extras(modalities: Sequence[str], num_registers: int) -> dict[str, int]:
     """What streams have besides their tokens: class tokens and registers; for `joint_sizes`."""
-    return {f"class_{name}": 1 for name in modalities} | {
+    return dict.fromkeys(class_names(modalities), 1) | {
         f"registers_{name}": num_registers for name in modalities
     }

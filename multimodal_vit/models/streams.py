@@ -4,7 +4,7 @@ A stream is the sequence of one modality with a class token and registers of its
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import flax.linen as nn
@@ -207,6 +207,14 @@ class Tower(nn.Module):
         x = Stream(self.trunk, name="stream")(tokens, train)
         encoder = self.trunk.encoder(last_norm=self.last_norm, name="encoder")
         return encoder(x, train=train, return_weights=return_weights)
+
+
+def of_streams(streams: Mapping[str, jax.Array], tokens: Mapping[str, jax.Array]) -> dict[str, Any]:
+    """The intermediates "tokens" and "summaries" of streams' outputs, [B, 1 + T + r, D] each."""
+    return {
+        "tokens": {name: streams[name][:, 1 : 1 + x.shape[1]] for name, x in tokens.items()},
+        "summaries": {name: y[:, 0] for name, y in streams.items()},
+    }
 
 
 def thin_options() -> dict[str, Option]:

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from multimodal_vit.components import component, get, option
+from multimodal_vit.components import component, option
+from multimodal_vit.models.base import image_token_grid
 from multimodal_vit.models.encoder import TRUNK, CrossBlock, EncoderBlock, encoder_problems
 from multimodal_vit.models.fusions.perceiver import LATENT
 from multimodal_vit.models.joint_map import joint_attention, joint_map, joint_sizes
@@ -49,7 +50,7 @@ class Hip(TrunkFusion):
         """`model.num_encoder_layers` blocks in each level."""
         groups: tuple[tuple[int, ...], ...] = ()
         if "patches" in model.modalities:
-            rows, columns = _token_grid(model, task)
+            rows, columns = image_token_grid(model, task)
             down, across = task.grid
             places = np.arange(rows * columns).reshape(down, rows // down, across, -1)
             by_quadrant = places.swapaxes(1, 2).reshape(down * across, -1)
@@ -62,7 +63,7 @@ class Hip(TrunkFusion):
         yield from encoder_problems(config, task)
         if task is None or "patches" not in config.model.modalities:
             return
-        grid = _token_grid(config.model, task)
+        grid = image_token_grid(config.model, task)
         if grid[0] % task.grid[0] or grid[1] % task.grid[1]:
             yield (
                 f"model.fusion='hip' groups image tokens by the cells of task.grid={task.grid}; "
@@ -124,12 +125,6 @@ class Hip(TrunkFusion):
         """What reads, and the blocks behind it."""
         blocks = [self.trunk.block(f"{name}_block_{i}") for i in range(self.trunk.num_layers)]
         return self.trunk.cross(f"{name}_read", mlp_dim=dim), blocks
-
-
-def _token_grid(model: ConfigDict, task: Task) -> tuple[int, int]:
-    """Rows and columns of the image tokens."""
-    embedding = get("model.modalities", "patches").target
-    return embedding.build(model, task, ConfigDict()).token_grid(task)
 
 
 def _read(

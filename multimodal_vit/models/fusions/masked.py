@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from multimodal_vit.components import component, get, option
-from multimodal_vit.models.encoder import Encoder, encoder_problems
+from multimodal_vit.components import component, option
+from multimodal_vit.models.base import image_token_grid
+from multimodal_vit.models.encoder import encoder_problems
 from multimodal_vit.models.fusions.single_encoder import SingleEncoder
 from multimodal_vit.models.joint_map import joint_attention, joint_map, joint_sizes
 from multimodal_vit.models.streams import NORMAL, Trunk, TrunkFusion, learned, registers
@@ -103,12 +104,11 @@ class Local(SingleEncoder):
     @classmethod
     def build(cls, model: ConfigDict, task: Task, options: ConfigDict) -> "Local":
         """The encoder that `config.model` describes."""
-        image = get("model.modalities", "patches").target.build(model, task, ConfigDict())
         return cls(
-            Encoder.build(model),
+            Trunk.of(model).encoder(),
             num_registers=model.num_registers,
             extent=options.extent,
-            token_grid=image.token_grid(task),
+            token_grid=image_token_grid(model, task),
         )
 
     @staticmethod

@@ -11,14 +11,14 @@ from ml_collections import ConfigDict
 from multimodal_vit.components import component, option
 from multimodal_vit.models.encoder import encoder_problems
 from multimodal_vit.models.joint_map import (
+    class_names,
     joint_attention,
     joint_map,
     joint_sizes,
-    readout_map,
     stream_extras,
     stream_names,
 )
-from multimodal_vit.models.streams import Stream, Trunk, TrunkFusion, learned
+from multimodal_vit.models.streams import Stream, Trunk, TrunkFusion, learned, of_streams
 from multimodal_vit.sampler import Task
 
 
@@ -100,12 +100,9 @@ class Mbt(TrunkFusion):
                 maps.append(joint_map(blocks, sizes))
         norm = trunk.norm()
         x = {name: norm(y) for name, y in x.items()}
-        summaries = {name: y[:, 0] for name, y in x.items()}
-        found: dict[str, Any] = {
-            "tokens": {name: x[name][:, 1 : 1 + t.shape[1]] for name, t in tokens.items()},
-            "summaries": summaries,
-        }
+        found = of_streams(x, tokens)
+        summaries = found["summaries"]
         if asked:
-            maps.append(readout_map([f"class_{name}" for name in tokens], sizes, maps[-1]))
-            found |= joint_attention(maps, sizes, list(tokens), readout=True)
+            names = list(tokens)
+            found |= joint_attention(maps, sizes, names, readout=class_names(names))
         return jnp.stack(list(summaries.values())).mean(axis=0), found

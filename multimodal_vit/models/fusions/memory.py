@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from multimodal_vit.components import component, option
 from multimodal_vit.models.attention import MultiHeadAttention
 from multimodal_vit.models.dropout import Dropout
-from multimodal_vit.models.encoder import Encoder, mlp
+from multimodal_vit.models.encoder import mlp
 from multimodal_vit.models.fusions.single_encoder import SingleEncoder
 from multimodal_vit.models.joint_map import joint_attention, joint_map, joint_sizes
 from multimodal_vit.models.streams import NORMAL, Trunk, TrunkFusion, learned, registers
@@ -38,7 +38,7 @@ class Memory(SingleEncoder):
     def build(cls, model: ConfigDict, task: Task, options: ConfigDict) -> "Memory":
         """The encoder that `config.model` describes, with slots."""
         del task
-        encoder = Encoder.build(model, num_slots=options.slots)
+        encoder = Trunk.of(model).encoder(num_slots=options.slots)
         return cls(encoder, num_registers=model.num_registers)
 
 

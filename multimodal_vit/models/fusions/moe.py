@@ -14,7 +14,7 @@ from multimodal_vit.models.encoder import TRUNK, encoder_problems
 from multimodal_vit.models.experts import Routing, SparseEncoder, balance_losses
 from multimodal_vit.models.fusions.clip import Cosine, cosine_problems
 from multimodal_vit.models.fusions.single_encoder import SingleEncoder
-from multimodal_vit.models.joint_map import joint_attention, joint_map, joint_sizes, readout_map
+from multimodal_vit.models.joint_map import joint_attention, joint_map, joint_sizes
 from multimodal_vit.models.streams import NORMAL, Trunk, learned
 from multimodal_vit.sampler import Task
 
@@ -181,6 +181,5 @@ class Limoe(Fusion):
                 places = [[name, f"registers_{name}"] for name in weights]
                 blocks = [(p, p, w) for p, w in zip(places, layer, strict=True)]
                 maps.append(joint_map(blocks, sizes))
-            maps.append(readout_map(list(tokens), sizes, maps[-1]))
-            found |= joint_attention(maps, sizes, list(tokens), readout=True)
+            found |= joint_attention(maps, sizes, list(tokens), readout=list(tokens))
         return Cosine(self.num_classes, name="cosine")(summaries), found

@@ -14,7 +14,7 @@ from multimodal_vit.models.base import Fusion
 from multimodal_vit.models.dropout import Dropout
 from multimodal_vit.models.encoder import TRUNK, Encoder, encoder_problems
 from multimodal_vit.models.joint_map import joint_attention, joint_map
-from multimodal_vit.models.streams import registers
+from multimodal_vit.models.streams import Trunk, registers
 from multimodal_vit.sampler import Task
 
 
@@ -50,7 +50,7 @@ class SingleEncoder(Fusion):
     def build(cls, model: ConfigDict, task: Task, options: ConfigDict) -> "SingleEncoder":
         """The encoder that `config.model` describes."""
         del task
-        return cls(Encoder.build(model), options.modality_embeddings, model.num_registers)
+        return cls(Trunk.of(model).encoder(), options.modality_embeddings, model.num_registers)
 
     @staticmethod
     def problems(config: ConfigDict, task: Task | None = None) -> Iterator[str]:

@@ -12,13 +12,13 @@ from ml_collections import ConfigDict
 
 from multimodal_vit.components import component
 from multimodal_vit.models.joint_map import (
+    class_names,
     joint_attention,
     joint_sizes,
-    readout_map,
     stream_extras,
     towers_maps,
 )
-from multimodal_vit.models.streams import Tower, Trunk, TrunkFusion, thin_options
+from multimodal_vit.models.streams import Tower, Trunk, TrunkFusion, of_streams, thin_options
 from multimodal_vit.sampler import Task
 
 
@@ -57,20 +57,18 @@ class Towers(TrunkFusion):
         self, tokens: dict[str, jax.Array], train: bool, return_attention: bool
     ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
         """Each modality through its tower: the class tokens, and the intermediates of all."""
-        summaries, outputs, weights = {}, {}, {}
+        streams, weights = {}, {}
         for name, x in tokens.items():
             trunk = self.trunk if name == "patches" else self.text_trunk
-            y, own = Tower(trunk, name=name)(x, train, return_attention)
-            summaries[name], outputs[name] = y[:, 0], y[:, 1 : 1 + x.shape[1]]
+            streams[name], own = Tower(trunk, name=name)(x, train, return_attention)
             weights[name] = own.get("attention_weights", [])
-        found: dict[str, Any] = {"tokens": outputs, "summaries": summaries}
+        found = of_streams(streams, tokens)
         if return_attention:
             extras = stream_extras(list(tokens), self.trunk.num_registers)
             sizes = joint_sizes(tokens, extras)
-            maps = list(towers_maps(weights, sizes))
-            last = readout_map([f"class_{name}" for name in tokens], sizes, maps[-1])
-            found |= joint_attention([*maps, last], sizes, list(tokens), readout=True)
-        return summaries, found
+            maps, names = list(towers_maps(weights, sizes)), list(tokens)
+            found |= joint_attention(maps, sizes, names, readout=class_names(names))
+        return found["summaries"], found
 
 
 @component("model.fusion", "product")

@@ -11,14 +11,14 @@ from ml_collections import ConfigDict
 from multimodal_vit.components import component, option
 from multimodal_vit.models.encoder import encoder_problems
 from multimodal_vit.models.joint_map import (
+    class_names,
     joint_attention,
     joint_map,
     joint_sizes,
-    readout_map,
     stream_extras,
     stream_names,
 )
-from multimodal_vit.models.streams import Stream, Trunk, TrunkFusion
+from multimodal_vit.models.streams import Stream, Trunk, TrunkFusion, of_streams
 from multimodal_vit.sampler import Task
 
 
@@ -100,14 +100,11 @@ class Vilbert(TrunkFusion):
                 maps.append(joint_map(blocks, sizes))
             look_at_itself(list(tokens), str(i))
         x = {name: trunk.norm(f"{name}_norm")(y) for name, y in x.items()}
-        summaries = {name: y[:, 0] for name, y in x.items()}
-        found: dict[str, Any] = {
-            "tokens": {name: x[name][:, 1 : 1 + t.shape[1]] for name, t in tokens.items()},
-            "summaries": summaries,
-        }
+        found = of_streams(x, tokens)
+        summaries = found["summaries"]
         if asked:
-            maps.append(readout_map([f"class_{name}" for name in tokens], sizes, maps[-1]))
-            found |= joint_attention(maps, sizes, list(tokens), readout=True)
+            names = list(tokens)
+            found |= joint_attention(maps, sizes, names, readout=class_names(names))
         pooled = jnp.stack(
             [nn.relu(trunk.dense(y.shape[-1], f"pool_{name}")(y)) for name, y in summaries.items()]
         )
