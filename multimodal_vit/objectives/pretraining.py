@@ -125,6 +125,24 @@ class ImageObjective(Objective):
         vectors = summary.astype(jnp.float32).reshape(size, -1, summary.shape[-1])
         return Images(vectors, losses, collections)
 
+    def shared_losses(self, images: Images, size: int) -> dict[str, jax.Array]:
+        """The fusion's losses for each of `size` rows, the mean over its views and cells."""
+        views_and_cells = {
+            name: loss.reshape(-1, size, images.vectors.shape[1]).swapaxes(1, 2).reshape(-1)
+            for name, loss in images.losses.items()
+        }
+        return mean_losses([views_and_cells], size)
+
+
+class ViewsObjective(ImageObjective):
+    """Compares two views of each image; a loss depends on the whole batch."""
+
+    in_batch: ClassVar[bool] = True
+
+    def head_inputs(self, variables: Variables, inputs: Any) -> tuple[Any, ...]:
+        """Zeros in the shape of a summary, and one row that counts."""
+        return jnp.zeros((1, self.summary_size(variables, inputs))), jnp.ones((1,), bool)
+
     def two_views(self, batch: Batch, keys: Keys) -> jax.Array:
         """Two views of each image, one after the other: uint8 [2 · B, H, W, C]."""
         image = batch.inputs["image"]
@@ -135,13 +153,13 @@ class ImageObjective(Objective):
             ]
         )
 
-    def shared_losses(self, images: Images, size: int) -> dict[str, jax.Array]:
-        """The fusion's losses for each of `size` rows, the mean over its views and cells."""
-        views_and_cells = {
-            name: loss.reshape(-1, size, images.vectors.shape[1]).swapaxes(1, 2).reshape(-1)
-            for name, loss in images.losses.items()
-        }
-        return mean_losses([views_and_cells], size)
+
+def moments(x: jax.Array, real: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean and variance over the rows that count, [N, …] and bool [N] to [...] each."""
+    weight = real.astype(jnp.float32).reshape(-1, *(1 for _ in x.shape[1:]))
+    total = jnp.maximum(weight.sum(), 1)
+    mean = (x * weight).sum(axis=0) / total
+    return mean, ((x - mean) ** 2 * weight).sum(axis=0) / total
 
 
 def spread(x: jax.Array, real: jax.Array) -> jax.Array:
@@ -157,11 +175,7 @@ def spread(x: jax.Array, real: jax.Array) -> jax.Array:
     Returns:
       float32, a scalar.
     """
-    weight = real.astype(jnp.float32)[:, None]
-    total = jnp.maximum(weight.sum(), 1)
-    z = normalised(jax.lax.stop_gradient(x))
-    mean = (z * weight).sum(axis=0) / total
-    variance = ((z - mean) ** 2 * weight).sum(axis=0) / total
+    _, variance = moments(normalised(jax.lax.stop_gradient(x)), real)
     return jnp.sqrt(x.shape[-1]) * jnp.sqrt(variance).mean()
 
 
@@ -174,10 +188,7 @@ class BatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, real: jax.Array) -> jax.Array:
         """[N, d] and bool [N] to [N, d]."""
-        weight = real.astype(jnp.float32)[:, None]
-        total = jnp.maximum(weight.sum(), 1)
-        mean = (x * weight).sum(axis=0) / total
-        variance = ((x - mean) ** 2 * weight).sum(axis=0) / total
+        mean, variance = moments(x, real)
         scale = self.param("scale", nn.initializers.ones, (x.shape[-1],))
         bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
         return (x - mean) * jax.lax.rsqrt(variance + 1e-5) * scale + bias

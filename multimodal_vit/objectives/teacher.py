@@ -22,13 +22,19 @@ from multimodal_vit.objectives.losses import cosine_loss, masked_mean, smooth_l1
 from multimodal_vit.objectives.pretraining import (
     ImageObjective,
     Projection,
+    ViewsObjective,
     level_option,
+    moments,
     spread,
 )
 from multimodal_vit.parameters import plain
 from multimodal_vit.sampler import Batch, Task, named_key
 
 TEACHER = "teacher"
+# The options of every teacher: how fast it follows.
+MOMENTUM = option(0.99, "share of the old in the teacher, first", least=0, most=1)
+LAST_MOMENTUM = option(0.999, "and at last", least=0, most=1)
+RAMP_STEPS = option(2_000, "between the two", least=1)
 
 
 class TeacherObjective(ImageObjective):
@@ -90,14 +96,12 @@ class ByolHead(nn.Module):
 
 
 @component("train.objective", "byol")
-class Byol(TeacherObjective):
+class Byol(TeacherObjective, ViewsObjective):
     """BYOL (Grill et al. 2020): one view predicts what a teacher makes of the other; no negatives.
 
     The loss also falls where all vectors become one: look at "spread". The teacher starts as a copy
     of the student; the original's starts from another key.
     """
-
-    in_batch: ClassVar[bool] = True  # by batch normalisation
 
     class Options:
         """The projection, and how fast the teacher follows."""
@@ -105,9 +109,9 @@ class Byol(TeacherObjective):
         level: str = level_option()
         dim: int = option(64, "of the projection", least=1, most=65_536)
         norm: str = option("batch", "in both of its heads", choices=("batch", "layer", "none"))
-        momentum: float = option(0.99, "share of the old in the teacher, first", least=0, most=1)
-        last_momentum: float = option(0.999, "and at last", least=0, most=1)
-        ramp_steps: int = option(2_000, "between the two", least=1)
+        momentum: float = MOMENTUM
+        last_momentum: float = LAST_MOMENTUM
+        ramp_steps: int = RAMP_STEPS
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -118,10 +122,6 @@ class Byol(TeacherObjective):
     def heads(self) -> nn.Module:
         """Projector and predictor."""
         return ByolHead(self.options.dim, self.options.norm)
-
-    def head_inputs(self, variables: Variables, inputs: Any) -> tuple[Any, ...]:
-        """Zeros in the shape of a summary."""
-        return jnp.zeros((1, self.summary_size(variables, inputs))), jnp.ones((1,), bool)
 
     def loss(self, variables: Variables, batch: Batch, keys: Keys, train: bool) -> Outputs:
         """2 - 2 cos of prediction and target, both ways added, the mean over cells."""
@@ -173,9 +173,9 @@ class Data2Vec(TeacherObjective):
         mask_rate: float = option(0.6, "share of the patches hidden", least=0.01, most=0.99)
         blocks: int = option(2, "of the teacher's last blocks, whose mean is the target", least=1)
         beta: float = option(0.0, "of the smooth L1 loss; 0: squares", least=0, most=100)
-        momentum: float = option(0.99, "share of the old in the teacher, first", least=0, most=1)
-        last_momentum: float = option(0.999, "and at last", least=0, most=1)
-        ramp_steps: int = option(2_000, "between the two", least=1)
+        momentum: float = MOMENTUM
+        last_momentum: float = LAST_MOMENTUM
+        ramp_steps: int = RAMP_STEPS
 
     @property
     def metric_names(self) -> tuple[str, ...]:
@@ -228,10 +228,8 @@ class Data2Vec(TeacherObjective):
         (outputs, losses), collections = self.ask(variables, hidden, keys, train)
         prediction, _ = self.of_heads(variables, outputs)
         found = smooth_l1(prediction - target, self.options.beta).mean(axis=-1)  # (B, P)
-        weight = (batch.weight > 0).astype(jnp.float32)[:, None, None]
-        total = jnp.maximum(weight.sum(), 1)
-        mean = (target * weight).sum(axis=0) / total  # (P, D)
-        deviation = jnp.sqrt(((target - mean) ** 2 * weight).sum(axis=0) / total).mean()
+        _, variance = moments(target, batch.weight > 0)  # (P, D)
+        deviation = jnp.sqrt(variance).mean()
         metrics = {"target_deviation": jnp.broadcast_to(deviation, (B,))}
         return Outputs(masked_mean(found, mask), None, metrics, losses, collections)
 

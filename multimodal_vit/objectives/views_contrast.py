@@ -1,7 +1,5 @@
 """Two views of an image belong together: a catalogue of two objectives, SimCLR and SwAV."""
 
-from typing import Any, ClassVar
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,8 +8,8 @@ from multimodal_vit.components import component, option
 from multimodal_vit.objectives.base import Keys, Outputs, Variables
 from multimodal_vit.objectives.losses import normalised, nt_xent, sinkhorn, swapped_codes
 from multimodal_vit.objectives.pretraining import (
-    ImageObjective,
     Projection,
+    ViewsObjective,
     level_option,
     spread,
 )
@@ -19,13 +17,11 @@ from multimodal_vit.sampler import Batch
 
 
 @component("train.objective", "simclr")
-class SimClr(ImageObjective):
+class SimClr(ViewsObjective):
     """SimCLR (Chen et al. 2020): a view finds the other one of its image among all of the batch.
 
     On images of digits one negative in ten is of the same class.
     """
-
-    in_batch: ClassVar[bool] = True
 
     class Options:
         """The projection and the contrast."""
@@ -43,10 +39,6 @@ class SimClr(ImageObjective):
     def heads(self) -> nn.Module:
         """The projection."""
         return Projection(128, self.options.dim, "none")
-
-    def head_inputs(self, variables: Variables, inputs: Any) -> tuple[Any, ...]:
-        """Zeros in the shape of a summary."""
-        return jnp.zeros((1, self.summary_size(variables, inputs))), jnp.ones((1,), bool)
 
     def loss(self, variables: Variables, batch: Batch, keys: Keys, train: bool) -> Outputs:
         """The normalised, temperature-scaled cross entropy, the mean over an image's views."""
@@ -79,15 +71,13 @@ class Prototypes(nn.Module):
 
 
 @component("train.objective", "swav")
-class SwAV(ImageObjective):
+class SwAV(ViewsObjective):
     """SwAV (Caron et al. 2020): a view predicts the cluster of the other one.
 
     Clusters are assigned by three rounds of Sinkhorn-Knopp over the whole batch, which fills them
     evenly: an even share is no sign of learning. Two views, no smaller crops and no queue; the
     prototypes are normalised in the forward pass and never frozen.
     """
-
-    in_batch: ClassVar[bool] = True
 
     class Options:
         """The clusters."""
@@ -107,10 +97,6 @@ class SwAV(ImageObjective):
     def heads(self) -> nn.Module:
         """The projection and the prototypes."""
         return Prototypes(self.options.dim, self.options.prototypes)
-
-    def head_inputs(self, variables: Variables, inputs: Any) -> tuple[Any, ...]:
-        """Zeros in the shape of a summary."""
-        return jnp.zeros((1, self.summary_size(variables, inputs))), jnp.ones((1,), bool)
 
     def loss(self, variables: Variables, batch: Batch, keys: Keys, train: bool) -> Outputs:
         """The cross entropy of each view's prediction and the other view's code."""

@@ -2,11 +2,12 @@
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from ml_collections import ConfigDict
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
@@ -36,7 +37,10 @@ def save(model: Model, folder: Path) -> None:
 
 def save_weights(variables: Mapping[str, Any], path: Path) -> None:
     """Writes all arrays, each under its path, such as "params/fusion/encoder/norm/scale"."""
-    arrays = {name: np.ascontiguousarray(array) for name, array in _flat(variables)}
+    arrays = {
+        name: np.ascontiguousarray(array)
+        for name, array in flatten_dict(variables, sep="/").items()
+    }
     save_file(arrays, path, metadata={"format": FORMAT})
 
 
@@ -54,7 +58,7 @@ def load_weights(path: Path, like: Mapping[str, Any]) -> dict[str, Any]:
         found = load_file(path)
     except (SafetensorError, OSError) as error:
         raise DamagedError(f"{path} cannot be read ({error}); put it back from a copy") from error
-    wanted = dict(_flat(like))
+    wanted = flatten_dict(like, sep="/")
     for name, array in wanted.items():
         own = found.get(name)
         if own is None or own.shape != array.shape or own.dtype != array.dtype:
@@ -63,24 +67,7 @@ def load_weights(path: Path, like: Mapping[str, Any]) -> dict[str, Any]:
                 f"{path} is of another model: {name} is {came}, where {array.dtype} "
                 f"{list(array.shape)} belongs"
             )
-    return _nested(like, found)
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}/")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _nested(like: Mapping[str, Any], found: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    return {
-        name: _nested(value, found, f"{prefix}{name}/")
-        if isinstance(value, Mapping)
-        else found[prefix + name]
-        for name, value in like.items()
-    }
+    return unflatten_dict({name: found[name] for name in wanted}, sep="/")
 
 
 def save_description(folder: Path, config: ConfigDict, about: AboutData, origin: str) -> None:

@@ -11,20 +11,22 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from multimodal_vit.components import component, option
+from multimodal_vit.components import component
+from multimodal_vit.models.fusions.unimodal import Unimodal, unimodal_options, unimodal_trunk
 from multimodal_vit.models.joint_map import (
+    class_names,
     joint_attention,
     joint_map,
     joint_sizes,
     stream_names,
     towers_maps,
 )
-from multimodal_vit.models.streams import NORMAL, Tower, Trunk, TrunkFusion, learned
+from multimodal_vit.models.streams import Trunk, learned, registers
 from multimodal_vit.sampler import Task
 
 
 @component("model.fusion", "flava")
-class Flava(TrunkFusion):
+class Flava(Unimodal):
     """An encoder for each modality, projections, then an encoder over all their tokens.
 
     s = LN(E([CLS; P_w E_w([CLS_w; words]); P_p E_p([CLS_p; patches]); registers])) at CLS; the
@@ -35,35 +37,15 @@ class Flava(TrunkFusion):
       alone: the unimodal encoders.
     """
 
-    alone: Trunk
     whole: ClassVar[bool] = True
 
-    class Options:
-        """The unimodal encoders."""
-
-        unimodal_layers: int = option(
-            1, "layers of each modality's encoder; model.num_encoder_layers are the joint one's",
-            least=0, most=512,
-        )  # fmt: skip
-        unimodal_mlp_dim: int = option(0, "their MLP; 0: as model.mlp_dim", least=0, most=2**18)
+    Options = type("Options", (), unimodal_options("the joint one's"))
 
     @classmethod
     def build(cls, model: ConfigDict, task: Task, options: ConfigDict) -> "Flava":
         """`model.num_encoder_layers` joint layers."""
         del task
-        trunk = Trunk.of(model)
-        alone = Trunk.of(
-            model,
-            num_layers=options.unimodal_layers,
-            num_registers=0,
-            mlp_dim=options.unimodal_mlp_dim or model.mlp_dim,
-        )
-        return cls(trunk, alone)
-
-    def describe(self) -> dict[str, str]:
-        """Unimodal and joint layers."""
-        layers = f"{self.alone.num_layers} + {self.trunk.num_layers}"
-        return self.trunk.describe() | {"layers": layers}
+        return cls(Trunk.of(model), unimodal_trunk(model, options))
 
     @nn.compact
     def __call__(
@@ -73,33 +55,27 @@ class Flava(TrunkFusion):
         B, _, D = next(iter(tokens.values())).shape
         trunk, r = self.trunk, self.trunk.num_registers
         summary = learned(self, "class_token", B, (1, D), trunk.dtype, nn.initializers.zeros)
-        summaries, outputs, alone, weights = {}, {}, {}, {}
-        for name, x in tokens.items():
-            tower = Tower(self.alone, last_norm=not self.whole, name=name)
-            y, own = tower(x, train, return_attention)
-            summaries[name], outputs[name] = y[:, 0], y[:, 1:]
-            weights[name] = own.get("attention_weights", [])
-            alone[name] = trunk.dense(D, f"project_{name}")(y if self.whole else y[:, :1])
+        read = self.unimodal(tokens, train, return_attention, self.whole)
+        alone, found = read.projected, read.found
         parts = [summary, *alone.values()]
         if r:
-            parts.append(learned(self, "registers", B, (r, D), trunk.dtype, NORMAL))
+            parts.append(registers(self, B, r, D, trunk.dtype))
         x = trunk.dropout(jnp.concatenate(parts, axis=1), train)
         x, joint = trunk.encoder(name="joint")(x, train=train, return_weights=return_attention)
         start = 1
         for name, y in alone.items():
             if self.whole:
-                outputs[name] = x[:, start + 1 : start + y.shape[1]]
+                found["tokens"][name] = x[:, start + 1 : start + y.shape[1]]
             start += y.shape[1]
-        found: dict[str, Any] = {"tokens": outputs, "summaries": summaries}
         if return_attention:
-            extras = {f"class_{name}": 1 for name in tokens} | {"registers": r}
+            extras = dict.fromkeys(class_names(list(tokens)), 1) | {"registers": r}
             sizes = joint_sizes(tokens, extras)
             places = ["summary"]
             for name in tokens:
                 places += stream_names(name) if self.whole else [f"class_{name}"]
             places.append("registers")
             maps = [
-                *(towers_maps(weights, sizes) if self.alone.num_layers else ()),
+                *(towers_maps(read.weights, sizes) if self.alone.num_layers else ()),
                 *(joint_map([(places, places, w)], sizes) for w in joint["attention_weights"]),
             ]
             found |= joint_attention(maps, sizes, list(tokens))
