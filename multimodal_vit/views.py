@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
-from multimodal_vit.sampler import named_key, paste
+from multimodal_vit.sampler import cells, moved, named_key, paste
 
 MOST_SHIFT = 3  # pixels each way
 MOST_TURN = 10.0  # degrees
@@ -22,24 +22,9 @@ MOST_ERASED = 0.5  # of a side: a quarter of a cell
 Augmentation = Callable[[jax.Array, jax.Array], jax.Array]
 
 
-def cells(image: jax.Array, grid: tuple[int, int]) -> jax.Array:
-    """The images of a grid, in reading order: [B, r·H, c·W, C] → [B, r·c, H, W, C].
-
-    The inverse of `sampler.paste`.
-    """
-    r, c = grid
-    B, height, width, C = image.shape
-    parts = image.reshape(B, r, height // r, c, width // c, C).transpose(0, 1, 3, 2, 4, 5)
-    return parts.reshape(B, r * c, height // r, width // c, C)
-
-
 def shift(key: jax.Array, cell: jax.Array) -> jax.Array:
     """Moves a cell [H, W, C] by up to 3 pixels each way; black moves in."""
-    H, W, C = cell.shape
-    m = MOST_SHIFT
-    start = jax.random.randint(key, (2,), 0, 2 * m + 1)
-    padded = jnp.pad(cell, ((m, m), (m, m), (0, 0)))
-    return jax.lax.dynamic_slice(padded, (start[0], start[1], 0), (H, W, C))
+    return moved(cell, jax.random.randint(key, (2,), 0, 2 * MOST_SHIFT + 1), MOST_SHIFT)
 
 
 def affine(key: jax.Array, cell: jax.Array) -> jax.Array:

@@ -7,9 +7,9 @@ import pytest
 
 from multimodal_vit.config import changed, check
 from multimodal_vit.errors import UserError
-from multimodal_vit.sampler import paste
+from multimodal_vit.sampler import cells, paste
 from multimodal_vit.train.experiment import Experiment
-from multimodal_vit.views import AUGMENTATIONS, augmented, cells
+from multimodal_vit.views import AUGMENTATIONS, augmented
 
 GRID = (2, 3)
 IMAGE = np.random.default_rng(0).integers(0, 256, (3, 24, 36, 1)).astype(np.uint8)

@@ -19,7 +19,7 @@ from multimodal_vit.models import MultimodalViT
 from multimodal_vit.objectives.base import Keys, Objective, Variables, mean_losses
 from multimodal_vit.objectives.losses import normalised
 from multimodal_vit.objectives.rules import fusion_problems
-from multimodal_vit.sampler import Batch, Task, named_key
+from multimodal_vit.sampler import Batch, Task, cells, named_key
 
 VIEW = ("shift", "affine", "contrast", "noise")
 LEVELS = ("cells", "grid")
@@ -100,7 +100,7 @@ class ImageObjective(Objective):
                 f"{rows}×{columns} image tokens straddle the cells of a {r}×{c} grid; take another "
                 "model.patch_size, or train.objective_options.level='grid'"
             )
-        return views.cells(jnp.arange(rows * columns).reshape(1, rows, columns, 1), (r, c)).reshape(
+        return cells(jnp.arange(rows * columns).reshape(1, rows, columns, 1), (r, c)).reshape(
             r * c, -1
         )
 

@@ -17,6 +17,7 @@ from multimodal_vit.models import MultimodalViT
 from multimodal_vit.objectives import Keys
 from multimodal_vit.probes.maps import patch_grid, quadrant_overlap
 from multimodal_vit.readouts.pairs import Grids, draw_grids, in_batches
+from multimodal_vit.sampler import cells
 from multimodal_vit.train.experiment import Experiment
 
 GRIDS = {"train": 1_000, "validation": 250, "test": 500}  # four times as many quadrants
@@ -60,10 +61,8 @@ def features(experiment: Experiment, variables: Any, image: np.ndarray) -> dict[
 
 def _pixels(image: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """The pixels of each quadrant, float32 [N, n, H·W·C]."""
-    r, c = grid
-    N, H, W, C = image.shape
-    cells = image.reshape(N, r, H // r, c, W // c, C).transpose(0, 1, 3, 2, 4, 5)
-    return cells.reshape(N, r * c, -1).astype(np.float32) / 255
+    parts = cells(image, grid)
+    return parts.reshape(*parts.shape[:2], -1).astype(np.float32) / 255
 
 
 def accuracy(x: Mapping[str, np.ndarray], y: Mapping[str, np.ndarray]) -> float:

@@ -7,7 +7,7 @@ from multimodal_vit.sampler.batches import (
     sample_batch,
     steps_per_epoch,
 )
-from multimodal_vit.sampler.grids import Grids, grids_where, paste, uniform_grids
+from multimodal_vit.sampler.grids import Grids, cells, grids_where, moved, paste, uniform_grids
 from multimodal_vit.sampler.held_out import (
     HELD_OUT,
     can_hold_out,
@@ -36,10 +36,12 @@ __all__ = [
     "Task",
     "base_images",
     "can_hold_out",
+    "cells",
     "corruption_where",
     "epoch_order",
     "grids_where",
     "mix_labels",
+    "moved",
     "named_key",
     "pair_is_held_out",
     "paste",

@@ -59,3 +59,20 @@ def paste(images: jax.Array, grid: tuple[int, int]) -> jax.Array:
     B, _, H, W, C = images.shape
     rows = images.reshape(B, r, c, H, W, C).transpose(0, 1, 3, 2, 4, 5)  # (B, r, H, c, W, C)
     return rows.reshape(B, r * H, c * W, C)
+
+
+def cells(image: jax.Array, grid: tuple[int, int]) -> jax.Array:
+    """The images of a grid, in reading order: [B, r·H, c·W, C] → [B, r·c, H, W, C].
+
+    The inverse of `paste`; like it for arrays of NumPy too.
+    """
+    r, c = grid
+    B, height, width, C = image.shape
+    parts = image.reshape(B, r, height // r, c, width // c, C).transpose(0, 1, 3, 2, 4, 5)
+    return parts.reshape(B, r * c, height // r, width // c, C)
+
+
+def moved(cell: jax.Array, start: jax.Array, most: int) -> jax.Array:
+    """A cell [H, W, C] moved by most - start, int32 [2] from 0 to 2 · most; black moves in."""
+    padded = jnp.pad(cell, ((most, most), (most, most), (0, 0)))
+    return jax.lax.dynamic_slice(padded, (start[0], start[1], 0), cell.shape)

@@ -7,6 +7,7 @@ from multimodal_vit.sampler import (
     INPUTS,
     Batch,
     Task,
+    moved,
     named_key,
     paste,
     recordings_of,
@@ -82,16 +83,11 @@ def translate(pixels: int) -> Change:
 
     def change(key: jax.Array, batch: Batch, pool: Pool, task: Task) -> Batch:
         H, W, C = task.image_shape
-        cells = pool.images[batch.chosen].reshape(-1, H, W, C)  # (B·n, H, W, C)
-        padded = jnp.pad(cells, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)))
-        shape = (len(cells), 2)
+        images = pool.images[batch.chosen].reshape(-1, H, W, C)  # (B·n, H, W, C)
+        shape = (len(images), 2)
         starts = jax.random.randint(named_key(key, "moves"), shape, 0, 2 * pixels + 1)
-
-        def move(cell: jax.Array, start: jax.Array) -> jax.Array:
-            return jax.lax.dynamic_slice(cell, (start[0], start[1], 0), (H, W, C))
-
-        moved = jax.vmap(move)(padded, starts).reshape(*batch.chosen.shape, H, W, C)
-        return _with(batch, image=paste(moved, task.grid))
+        changed = jax.vmap(lambda image, start: moved(image, start, pixels))(images, starts)
+        return _with(batch, image=paste(changed.reshape(*batch.chosen.shape, H, W, C), task.grid))
 
     return change
 

@@ -17,7 +17,7 @@ from multimodal_vit.objectives import Objective, match_logit
 from multimodal_vit.pictures.fitting import FITS, fit
 from multimodal_vit.pictures.reading import Picture, is_picture, read
 from multimodal_vit.probes.maps import attention_maps, patch_grid
-from multimodal_vit.sampler import Task
+from multimodal_vit.sampler import Task, paste
 from multimodal_vit.use.answers import Attention, Prediction, of_pair
 from multimodal_vit.use.words import labels_of
 
@@ -176,7 +176,6 @@ class Model:
     def _pasted(self, pair: Any, how: str, name: str) -> np.ndarray:
         """The pictures of one pair, fitted, as one: uint8 [H, W, C]."""
         (rows, columns), n = self.task.grid, self.task.num_positions
-        height, width, channels = self.task.image_shape
         if is_picture(pair) and n > 1:
             whole = read(pair, f"the picture of {name}")
             if whole.shape[0] < rows or whole.shape[1] < columns:
@@ -200,8 +199,7 @@ class Model:
             self._fitted(picture, how, f"image {i + 1} of {name}")
             for i, picture in enumerate(pictures)
         ]
-        grid = np.stack(fitted).reshape(rows, columns, height, width, channels)
-        return grid.swapaxes(1, 2).reshape(self.task.canvas_shape)
+        return paste(np.stack(fitted)[None], self.task.grid)[0]
 
     def _fitted(self, picture: Picture, how: str, name: str) -> np.ndarray:
         name = str(picture) if isinstance(picture, str) else name

@@ -15,7 +15,7 @@ from multimodal_vit.models.encoder import TRUNK, CrossBlock, EncoderBlock, encod
 from multimodal_vit.models.fusions.perceiver import LATENT
 from multimodal_vit.models.joint_map import joint_attention, joint_map, joint_sizes
 from multimodal_vit.models.streams import NORMAL, Trunk, TrunkFusion, learned
-from multimodal_vit.sampler import Task
+from multimodal_vit.sampler import Task, cells
 
 
 @component("model.fusion", "hip")
@@ -51,10 +51,9 @@ class Hip(TrunkFusion):
         groups: tuple[tuple[int, ...], ...] = ()
         if "patches" in model.modalities:
             rows, columns = image_token_grid(model, task)
-            down, across = task.grid
-            places = np.arange(rows * columns).reshape(down, rows // down, across, -1)
-            by_quadrant = places.swapaxes(1, 2).reshape(down * across, -1)
-            groups = tuple(tuple(map(int, quadrant)) for quadrant in by_quadrant)
+            places = np.arange(rows * columns).reshape(1, rows, columns, 1)
+            by_quadrant = cells(places, task.grid).reshape(task.num_positions, -1)
+            groups = tuple(map(tuple, by_quadrant.tolist()))
         return cls(Trunk.of(model), options.group_latents, options.num_latents, groups)
 
     @staticmethod
