@@ -14,7 +14,10 @@ def test_every_page_is_put_together_and_named_in_the_menu(tmp_path, monkeypatch)
     load_module(SITE / "pages.py").main()  # raises for a link to a file that is not there
     pages = {p.relative_to(tmp_path / "pages").as_posix() for p in tmp_path.rglob("*.md")}
     menu = set(re.findall(r'"([\w/]+\.md)"', (tmp_path / "zensical.toml").read_text()))
-    assert menu <= pages
+    scripts = (ROOT / "docs" / "notebooks").glob("*.py")  # docs/site/notebooks.py makes their pages
+    notebooks = {f"notebooks/{script.stem}.md" for script in scripts}
+    assert notebooks and menu <= pages | notebooks
+    assert notebooks <= menu
     linked = {"launch.md", "benchmarks.md", "models/mnist_page/README.md"}  # from other pages
     assert pages - menu == linked
     assert ":::" in (tmp_path / "pages" / "api" / "models.md").read_text()
