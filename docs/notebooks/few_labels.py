@@ -21,15 +21,15 @@ if importlib.util.find_spec("multimodal_vit") is None:
 # How long each trains, and how many pairs have a label.
 import os
 
-PAIRS = int(os.environ.get("NOTEBOOK_PAIRS", 40_000))  # of a grid of four digits and a text
-LABELLED = 500  # different pairs, each true or false; shown again and again
+PAIRS = int(os.environ.get("NOTEBOOK_PAIRS", 25_000))  # of a grid of four digits and a text
+LABELLED = 1_000  # different pairs, each true or false; shown again and again
 
 # %% [markdown]
 # ## Three runs
 #
 # `before` learns from true texts alone (`masked_labels`: words are hidden, and named from the
-# image). `after` starts from its embeddings and encoder, and learns true or false from 500 pairs.
-# `scratch` learns from the same 500 and starts anew. All have the same size and see equally many
+# image). `after` starts from its embeddings and encoder, and learns true or false from 1,000 pairs.
+# `scratch` learns from the same 1,000 and starts anew. All have the same size and see equally many
 # pairs, repeated ones included.
 
 # %%
@@ -88,8 +88,12 @@ scale_figure.strip(scales, {}).savefig("scale.png", dpi=110)
 Image("scale.png", width=640)
 
 # %% [markdown]
-# One seed, one number of labels. `before` has seen what each training image shows, so nothing is
-# saved for somebody who has to label images first; `mae`, `simclr`, `byol`, `data2vec` and `swav`
-# learn from images alone. Put one of these names in place of `masked_labels` (and set
-# `evaluation.suites` of `before` to `()`): [objectives](../objectives.md) says what each does.
-# `configs/study_few_labels.py` is the study over five seeds and three numbers of labels.
+# One seed, one number of labels. `before` answers without any label of true or false: it names the
+# words of a grid, and the Bayes rule says how likely a text is true. Its encoder alone does not
+# answer: `after` has a new true/false output, which has to learn that from the labelled pairs.
+#
+# `before` has seen what each training image shows, so nothing is saved for somebody who has to
+# label images first. `mae`, `simclr`, `byol`, `data2vec` and `swav` learn from images alone: put
+# one of these names in place of `masked_labels`, and set `evaluation.suites` of `before` to `()`.
+# [Objectives](../objectives.md) says what each does; `configs/study_few_labels.py` is the study
+# over five seeds and three numbers of labels.

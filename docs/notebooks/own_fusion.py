@@ -107,12 +107,11 @@ code = run_study(config, Path("runs/fusion"), Console(width=110, force_jupyter=F
 # The figure of the accuracies: a point is a run.
 from IPython.display import Image
 
-figure = next(iter(sorted(Path("runs/fusion/figures").glob("accurac*.png"))))
-Image(str(figure), width=640)
+Image("runs/fusion/figures/accuracies.png", width=640)
 
 # %% [markdown]
-# `runs/fusion/report.html` is the whole report. Two seeds test nothing: the interval is as wide as
-# it looks. Set `num_seeds = 5` and run it again; what is finished is not computed twice.
+# `runs/fusion/report.html` is the whole report. Two seeds are too few for a test: the interval says
+# so. Set `num_seeds = 5` and run it again; what is finished is not computed twice.
 #
 # [Extend](../extend.md) adds an objective and data in the same way, [fusions](../fusion.md) has
 # the twenty-three that are built in. Next: [pre-train, then few labels](few_labels.md).

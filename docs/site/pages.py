@@ -98,7 +98,7 @@ def main() -> None:
     titles = {"configs": "Experiments", "launch": "Launch scripts", "benchmarks": "Benchmarks"}
     for name, title in titles.items():
         (pages / f"{name}.md").write_text(of_files(name, title))
-    for more in ("pictures", "models"):
+    for more in ("gallery", "models", "pictures"):
         shutil.copytree(ROOT / "docs" / more, pages / more)
     shutil.copy(SITE / "extra.css", pages / "extra.css")
     settings = (SITE / "zensical.toml").read_text()
