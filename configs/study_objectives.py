@@ -35,7 +35,7 @@ OBJECTIVES = {
     }
     for kind in ("random", "hard", "law", "order")
 }
-# Of a training pair, by formula, where one of true/false costs 1: of the small model, and of `quick`.
+# Of a training pair, by formula, where one of true/false costs 1: the small model's, and `quick`'s.
 FLOP = {
     "small": {
         "bag": 0.666, "clip": 1.083, "siglip": 1.083, "matching_random": 2.494,

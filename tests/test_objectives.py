@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import six_losses
 
 from multimodal_vit import config as configuration
 from multimodal_vit.config import changed
@@ -255,5 +254,3 @@ def test_metrics_without_class_outputs_or_without_any(make):
     assert answers.logits.shape == (40, 0) and not answers.answered
     none = metrics(answers)
     assert none["chance"] == {} and none["loss"] == pytest.approx(found["loss"], rel=1e-5)
-
-

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import StopAfter, assert_trees_equal, six_losses
+from conftest import StopAfter, assert_trees_equal
 
 from multimodal_vit import config as configuration
 from multimodal_vit.config import changed
