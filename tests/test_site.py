@@ -78,6 +78,6 @@ def test_each_picture_of_the_gallery_has_the_command_that_draws_it():
     drawn = {name: made for made, name in gallery.PICTURE.findall(page)}
     assert set(re.findall(r"\((gallery/[\w.]+)\)", page)) == set(drawn)
     assert {f"gallery/{path.name}" for path in (ROOT / "docs" / "gallery").iterdir()} == set(drawn)
-    workdirs = set(re.findall(r"--workdir=(\S+)", "\n".join(gallery.COMMAND.findall(page))))
-    assert {"/".join(made.split("/")[:2]) for made in drawn.values()} == workdirs
+    workdirs = re.findall(r"--workdir=(\S+)", "\n".join(gallery.COMMAND.findall(page)))
+    assert [made for made in drawn.values() if not made.startswith(tuple(workdirs))] == []
     assert dict(gallery.FILE.findall(page)).keys() == {"objectives.py", "tune.py"}

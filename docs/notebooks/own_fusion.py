@@ -20,7 +20,7 @@ if importlib.util.find_spec("multimodal_vit") is None:
 # How long each run trains.
 import os
 
-PAIRS = int(os.environ.get("NOTEBOOK_PAIRS", 25_000))  # of a grid of four digits and a text
+PAIRS = int(os.environ.get("NOTEBOOK_PAIRS", 12_000))  # of a grid of four digits and a text
 
 # %% [markdown]
 # ## The file
