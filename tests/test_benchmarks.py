@@ -169,7 +169,7 @@ def test_the_steps_for_a_gpu_are_named_before_anything_runs(
     assert accelerator.main() == 0
     said = capsys.readouterr().out
     assert "missing" not in said
-    assert re.search(r"takes about 2.5 minutes, and 0.\d are left", said)
+    assert re.search(r"takes about 2.5 minutes, and \d\.\d are left", said)
 
 
 def test_every_step_for_a_gpu_is_a_command_that_is_understood(accelerator, monkeypatch):
