@@ -30,6 +30,7 @@ def thesis() -> ConfigDict:
     config.data.name = "mnist"  # the folder below the data directory
     config.data.directory = ""  # "": TFDS_DATA_DIR, else ~/tensorflow_datasets
     config.data.audio = ""  # recordings that speak the words; "": none
+    config.data.validation_share = 0.0  # drawn of training and validation; 0: the source's own part
     config.data.test_speakers = ()  # only these are heard in the test; (): every one, everywhere
 
     config.task = ConfigDict()
