@@ -23,6 +23,7 @@ def get_config(name: str = "full") -> ConfigDict:
     base.model.dropout_rate = 0.0  # the training loss is that of the whole model
     base.train.objective = "masked_labels"  # it learns within so few pairs
     base.train.num_samples = 27_500 if quick else 275_000
+    base.train.steps_per_validation = 27_500 // 128 // 2  # half an epoch: a budget to a step
     base.train.warmup_steps = 50
     base.train.patience = 0
     base.evaluation.suites = ("order_foil",)

@@ -1,19 +1,25 @@
-"""An objective in a batch, one with a teacher and one with masks, and three designs of fusion:
-on many devices, over stops, and several seeds as one program."""
+"""Objectives (one in a batch, one with a teacher, one with masks) and the designs of fusion.
 
+On many devices, over stops, and several seeds as one program.
+"""
+
+import dataclasses
 import json
 import re
 
 import jax
 import numpy as np
+import optax
 import pytest
 from conftest import StopAfter, assert_trees_equal, six_losses
+from test_fusions import DESIGNS
 from test_layout import collectives, compiled_steps
 
 from multimodal_vit.config import changed
 from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.loop import train, train_seeds
+from multimodal_vit.train.seeds import Seeds, SingleRun
 
 IN_BATCH, TEACHER, MASKED = "clip", "data2vec", "masked_labels"
 SHAPE = re.compile(r"[a-z]+[0-9]+\[([0-9,]*)\]")
@@ -132,3 +138,35 @@ def test_seeds_at_once_and_over_a_stop_are_the_bits_of_each_alone(pair, tmp_path
         assert_trees_equal(saved(experiment, one), saved(experiment, other))
         lines = [(where / "metrics.jsonl").read_text() for where in (one, other)]
         assert lines[0] == lines[1] and json.loads(lines[0].splitlines()[-1])
+
+
+# ---- designs of fusion ----
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("layout", ["fsdp", "tensor"])
+@pytest.mark.parametrize("design", DESIGNS)
+def test_devices_share_a_design_to_the_same_losses(tiny_config, tiny_splits, design, layout):
+    """Six losses on four devices, parameters cut in two, as on one."""
+    fusion = {"model.fusion": design, "model.num_encoder_layers": 2, "model.dropout_rate": 0.0}
+    alone, _ = six_losses(create(tiny_config, tiny_splits, **fusion))
+    shared, _ = six_losses(create(tiny_config, tiny_splits, 4, layout, 2, **fusion))
+    np.testing.assert_allclose(shared, alone, rtol=1e-4)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("design", DESIGNS)
+def test_seeds_of_a_design_are_one_program(tiny_config, tiny_splits, design):
+    """By vmap, as on a GPU: the loss of a seed's three steps is that of the seed alone."""
+    fusion = {"model.fusion": design, "model.num_encoder_layers": 2}
+    shared = create(tiny_config, tiny_splits, **fusion)
+    both = [
+        dataclasses.replace(shared.with_seed(seed), optimizer=optax.sgd(0.1)) for seed in (4, 5)
+    ]
+    data, together, single = shared.train_data(), Seeds(both, at_once=True), SingleRun(both[0])
+    one, _ = single.steps(both[0].init_state(), data, single.epoch(0), 3, [True])
+    state = together.join([experiment.init_state() for experiment in both])
+    state, _ = together.steps(state, data, together.epoch(0), 3, [True, True])
+    found = jax.device_get(together.of(state, 0))
+    np.testing.assert_allclose(found.sums["loss"], one.sums["loss"], rtol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), found, one)

@@ -28,9 +28,8 @@ class StudyTable(LiveTable, StudyDisplay):
         self._failed: list[StudyRun] = []
         self._elsewhere: list[StudyRun] = []
         self._most_elsewhere = 0
-        self._here: tuple[StudyRun, ...] = ()  # trained as one program
+        self._here: dict[int, tuple[StudyRun, ...]] = {}  # by worker; trained as one program
         self._own: set[StudyRun] = set()  # begun here
-        self._began = time.monotonic()  # the run here
 
     def begin(self, runs: Sequence[StudyRun], flop: Mapping[str, float]) -> None:
         """Says how many runs there are."""
@@ -39,12 +38,17 @@ class StudyTable(LiveTable, StudyDisplay):
         done = f", {len(self._done)} of them done already" if self._done else ""
         self.line(f"{len(runs)} runs of {len(flop)} conditions{done}.")
 
-    def starts(self, which: StudyRun, *others: StudyRun) -> Display:
+    def starts(self, which: StudyRun, *others: StudyRun, worker: int = 0) -> Display:
         """Notes the run; what it returns keeps the table up to date."""
-        self._here, self._began = (which, *others), time.monotonic()
-        self._own.update(self._here)
-        seeds = ", ".join(str(run.config.seed) for run in self._here)
-        return self.run(f"{which.condition}, seed{'s' if others else ''} {seeds}")
+        self._here[worker] = (which, *others)
+        self._own.update(self._here[worker])
+        seeds = ", ".join(str(run.config.seed) for run in self._here[worker])
+        return self.run(f"{which.condition}, seed{'s' if others else ''} {seeds}", worker)
+
+    def over(self, worker: int = 0) -> None:
+        """Takes what a worker does from what is under way."""
+        super().over(worker)
+        self._here.pop(worker, None)
 
     def ended(self, which: StudyRun, results: dict[str, Any]) -> None:
         """Notes the result; says it unless it was known before."""
@@ -67,8 +71,10 @@ class StudyTable(LiveTable, StudyDisplay):
         return f"{kind} {main_metric(results['test']):.2%} of the test pairs"
 
     def failed(self, which: StudyRun, reason: str) -> None:
-        """Says that the run failed, and why."""
+        """Says that the run failed, and why, once."""
         self._leave(which)
+        if which in self._failed:
+            return
         self._failed.append(which)
         self.line(f"{which.condition}, seed {which.config.seed} failed: {reason}")
 
@@ -82,8 +88,10 @@ class StudyTable(LiveTable, StudyDisplay):
     def _leave(self, which: StudyRun) -> None:
         if which in self._elsewhere:
             self._elsewhere.remove(which)
-        if which in self._here:
-            self._here, self.doing = tuple(w for w in self._here if w is not which), ""
+        for worker, group in tuple(self._here.items()):
+            self._here[worker] = tuple(w for w in group if w is not which)
+            if not self._here[worker]:
+                self.over(worker)
 
     def outlook(self) -> str:
         """How many runs are done, and about how long the rest takes."""
@@ -100,17 +108,20 @@ class StudyTable(LiveTable, StudyDisplay):
         """By the speed so far, in floating-point operations, of this and the other processes."""
         seconds = sum(r["train_seconds"] for r in self._done.values())
         flop = sum(r["pflop"] * 1e15 for r in self._done.values())
-        flop_here = self.share_here * sum(self._flop[w.condition] for w in self._here)
-        if self._here:
-            flop += flop_here
-            seconds += time.monotonic() - self._began
+        flop_here = 0.0
+        for worker, run in tuple(self.under_way.items()):
+            group = self._here.get(worker, ())
+            flop_here += run.share * sum(self._flop[w.condition] for w in group)
+            seconds += time.monotonic() - run.began
+        flop += flop_here
         if not flop:
             return None
         rate = flop / seconds
         over = {*self._done, *self._failed, *self._ended_elsewhere()}
         waiting = [w for w in self._runs if w not in over]
         flop = sum(self._flop[w.condition] for w in waiting) - flop_here
-        return max(flop, 0.0) / rate / (1 + self._most_elsewhere)
+        processes = max(1, len(self._here)) + self._most_elsewhere
+        return max(flop, 0.0) / rate / min(processes, max(1, len(waiting)))
 
     def table(self) -> Table | None:
         """The runs by condition."""
@@ -123,7 +134,8 @@ class StudyTable(LiveTable, StudyDisplay):
         for condition in self._flop:
             mine = [w for w in self._runs if w.condition == condition]
             results = [self._done[w] for w in mine if w in self._done]
-            running = sum(w in self._here or w in self._elsewhere for w in mine)
+            here = {w for group in tuple(self._here.values()) for w in group}
+            running = sum(w in here or w in self._elsewhere for w in mine)
             left = len(mine) - len(results) - running - sum(w in self._failed for w in mine)
             row = [condition, str(len(results)), str(running or ""), str(left or "")]
             if results:

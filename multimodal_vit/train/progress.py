@@ -104,14 +104,14 @@ class LiveTable:
     Subclasses give `table` and `outlook`.
 
     Attributes:
-      doing: what is under way, in a line.
-      share_here: how much of the run under way is done, from 0 to 1.
+      doing: what is under way besides runs, in a line.
+      under_way: the run of each worker; 0 is this process.
     """
 
     def __init__(self, console: rich.console.Console) -> None:
         self._console = console
         self.doing = "reading the data …"
-        self.share_here = 0.0
+        self.under_way: dict[int, RunOfTable] = {}
         self._live: rich.live.Live | None = None
 
     def table(self) -> rich.table.Table | None:
@@ -123,25 +123,31 @@ class LiveTable:
         raise NotImplementedError
 
     def _render(self) -> rich.console.Group:
+        runs = [run.doing for _, run in sorted(self.under_way.items())]
+        doing = "\n".join(runs) or self.doing
         table = self.table()
         if table is None:
-            return rich.console.Group(rich.text.Text(self.doing))
-        below = f"{self.outlook()}\n{self.doing}".rstrip()
-        return rich.console.Group(table, rich.text.Text(below))
+            return rich.console.Group(rich.text.Text(doing))
+        return rich.console.Group(table, rich.text.Text(f"{self.outlook()}\n{doing}".rstrip()))
 
     def line(self, text: str) -> None:
         """Prints a line that stays."""
         self._console.print(text, soft_wrap=True)
 
-    def tick(self) -> None:
-        """Says what is under way, where no table shows it."""
+    def tick(self, run: "RunOfTable") -> None:
+        """Says where a run is, where no table shows it."""
         if not self._console.is_terminal:
-            self.line(f"{self.doing}. {self.outlook()}")
+            self.line(f"{run.doing}. {self.outlook()}")
 
-    def run(self, name: str) -> Display:
-        """A display for a run that begins; it keeps the table up to date."""
-        self.share_here = 0.0
-        return _RunOfTable(self, name)
+    def run(self, name: str, worker: int = 0) -> "RunOfTable":
+        """A display for a worker's run that begins; it keeps the table up to date."""
+        self.doing = ""
+        self.under_way[worker] = RunOfTable(self, name)
+        return self.under_way[worker]
+
+    def over(self, worker: int = 0) -> None:
+        """Takes a worker's run, if it has one, from what is under way."""
+        self.under_way.pop(worker, None)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -157,36 +163,41 @@ class LiveTable:
     def __exit__(self, *error: object) -> None:
         if self._live is not None:
             self._live.stop()
-        self.doing = ""
         if (table := self.table()) is not None:
             show(self._console, table)
             self.line(self.outlook())
 
 
-class _RunOfTable(Display):
-    """Hands the progress of one run to a table, which in a file says it once a minute."""
+class RunOfTable(Display):
+    """Hands the progress of one run to a table, which in a file says it once a minute.
+
+    Attributes:
+      name: of the run.
+      doing: where it is, in a line.
+      share: how much of it is done, from 0 to 1.
+      began: when it began here, by the monotonic clock.
+    """
 
     def __init__(self, table: LiveTable, name: str) -> None:
-        self._table, self._name = table, name
+        self._table, self.name = table, name
         self._total = self._batch_size = 1
+        self.doing, self.share, self.began = f"{name}: begins", 0.0, time.monotonic()
         self._next_line = time.monotonic() + SECONDS_BETWEEN_RUN_LINES
 
     def begin(self, total_steps: int, batch_size: int, step: int) -> None:
         """Notes the size of the run."""
         if step:
-            self._table.line(f"{self._name} continues from step {step} of {total_steps}.")
+            self._table.line(f"{self.name} continues from step {step} of {total_steps}.")
         self._total, self._batch_size = total_steps, batch_size
-        self._table.doing = f"{self._name}: compiling …"
+        self.doing = f"{self.name}: compiling …"
 
     def update(self, step: int, loss: float | None, seconds_per_step: float) -> None:
         """Updates the table's line."""
-        self._table.share_here = step / self._total
+        self.share = step / self._total
         rate = self._batch_size / seconds_per_step
-        self._table.doing = (
-            f"{self._name}: step {step}/{self._total}, {rate:,.0f} examples/s, {self.best}"
-        )
+        self.doing = f"{self.name}: step {step}/{self._total}, {rate:,.0f} examples/s, {self.best}"
         if time.monotonic() >= self._next_line:
-            self._table.tick()
+            self._table.tick(self)
             self._next_line = time.monotonic() + SECONDS_BETWEEN_RUN_LINES
 
 
