@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from multimodal_vit.analysis import figures, tables
+from multimodal_vit.analysis import figures, probe_screens, tables
 from multimodal_vit.errors import DamagedError
 from multimodal_vit.models import parameter_count
 from multimodal_vit.run_files import METRICS
@@ -94,7 +94,7 @@ def show_results(results: dict[str, Any], workdir: Workdir, console: Console) ->
 def show_verdict(said: Mapping[str, Any], console: Console) -> None:
     """What a model can do and what it uses, in words."""
     console.print()
-    for line in tables.verdict_lines(said):
+    for line in probe_screens.verdict_lines(said):
         console.print(line, soft_wrap=True, highlight=False)
 
 
@@ -110,7 +110,7 @@ def show_study(found: Mapping[str, Any], console: Console) -> None:
 
 def show_probes(title: str, found: Mapping[str, Any], console: Console) -> None:
     """The tables of suites and checks, and what was not asked."""
-    for table in tables.probe_tables(title, found):
+    for table in probe_screens.probe_tables(title, found):
         show(console, table)
     for name, reason in found.get("skipped", {}).items():
         console.print(f"not asked: {name}: {reason}", soft_wrap=True)

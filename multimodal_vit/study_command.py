@@ -10,9 +10,7 @@ from multimodal_vit.analysis import report
 from multimodal_vit.evaluate import has_verdict
 from multimodal_vit.files import remove_left_over
 from multimodal_vit.interruption import stop_on_signal
-from multimodal_vit.showing import (
-    show_study,
-)
+from multimodal_vit.showing import show_study
 from multimodal_vit.study import definition as study
 from multimodal_vit.study.display import StudyTable
 from multimodal_vit.study.runner import TABLE, run_all, write_table
@@ -43,6 +41,7 @@ def run_study(config: ConfigDict, folder: Path, console: Console, command: str) 
         console.print("Stopped and saved. The same command continues.")
         return 130 if received[0] == signal.SIGINT else 0
     runs = study.runs_of(config, folder)
+    console.print("Drawing the report.")
     with Workdir(folder).locked(wait=True):  # others may have come to the end of the study too
         write_table(runs, folder / TABLE)
         found = None

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from multimodal_vit.analysis.cells import PageTable, cell, number
+from multimodal_vit.analysis.probe_screens import REFERRED
 from multimodal_vit.analysis.study_results import ConditionResults
-from multimodal_vit.analysis.tables import REFERRED
 from multimodal_vit.suites import all_checks, suites_for
 
 READERS = {

@@ -31,6 +31,7 @@ class StudyTable(LiveTable, StudyDisplay):
         self._here: tuple[StudyRun, ...] = ()  # trained as one program
         self._own: set[StudyRun] = set()  # begun here
         self._began = time.monotonic()  # the run here
+        self._beside: list[float] = []  # seconds that a run took here beside its training
 
     def begin(self, runs: Sequence[StudyRun], flop: Mapping[str, float]) -> None:
         """Says how many runs there are."""
@@ -49,6 +50,10 @@ class StudyTable(LiveTable, StudyDisplay):
     def ended(self, which: StudyRun, results: dict[str, Any]) -> None:
         """Notes the result; says it unless it was known before."""
         known, here = which in self._done, which in self._own
+        if which in self._here:
+            together = len(self._here)
+            spent = (time.monotonic() - self._began) / together - results["train_seconds"]
+            self._beside += [max(0.0, spent)] * together
         self._leave(which)
         self._done[which] = results
         if not known:
@@ -97,20 +102,28 @@ class StudyTable(LiveTable, StudyDisplay):
         return [w for w in tuple(self._elsewhere) if w.workdir.results_path.exists()]
 
     def _seconds_left(self) -> float | None:
-        """By the speed so far, in floating-point operations, of this and the other processes."""
-        seconds = sum(r["train_seconds"] for r in self._done.values())
-        flop = sum(r["pflop"] * 1e15 for r in self._done.values())
-        flop_here = self.share_here * sum(self._flop[w.condition] for w in self._here)
+        """By the speed so far, in floating-point operations, of this and the other processes.
+
+        And by what a run took here beside its training: data, compilation, tests.
+        """
+        done = dict(self._done)  # a thread may ask while runs end
+        seconds = sum(r["train_seconds"] for r in done.values())
+        flop = sum(r["pflop"] * 1e15 for r in done.values())
+        flop_here, trained_for = 0.0, 0.0
         if self._here:
+            flop_here = self.share_here * sum(self._flop[w.condition] for w in self._here)
+            until = self.trained_at or time.monotonic()
+            trained_for = time.monotonic() - until
             flop += flop_here
-            seconds += time.monotonic() - self._began
+            seconds += until - self._began
         if not flop:
             return None
-        rate = flop / seconds
-        over = {*self._done, *self._failed, *self._ended_elsewhere()}
+        over = {*done, *self._failed, *self._ended_elsewhere()}
         waiting = [w for w in self._runs if w not in over]
-        flop = sum(self._flop[w.condition] for w in waiting) - flop_here
-        return max(flop, 0.0) / rate / (1 + self._most_elsewhere)
+        left = max(0.0, sum(self._flop[w.condition] for w in waiting) - flop_here)
+        beside = statistics.fmean(self._beside) * len(waiting) if self._beside else 0.0
+        left = left / (flop / seconds) + max(0.0, beside - trained_for)
+        return left / (1 + self._most_elsewhere)
 
     def table(self) -> Table | None:
         """The runs by condition."""
