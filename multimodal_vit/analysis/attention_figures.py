@@ -216,12 +216,10 @@ def _half(
     for i in wrong:
         outline_quadrant(occluded, result, i, RED)
     write_quadrants(occluded, result, _signed(example.quadrants[k]))
-    occluded.set_title(
-        _padded(
-            "change of the logit where\na quadrant (number) or a window\n(blue −, orange +) is hidden"
-        ),
-        fontsize=TINY,
+    hidden = (
+        "change of the logit where\na quadrant (number) or a window\n(blue −, orange +) is hidden"
     )
+    occluded.set_title(_padded(hidden), fontsize=TINY)
     for block, direction, title in (
         (blocks[1, 0], "word_to_patch", "from each word to the image"),
         (blocks[1, 1], "patch_to_word", "from the image to each word"),

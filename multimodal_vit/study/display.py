@@ -121,8 +121,9 @@ class StudyTable(LiveTable, StudyDisplay):
         over = {*done, *self._failed, *self._ended_elsewhere()}
         waiting = [w for w in self._runs if w not in over]
         left = max(0.0, sum(self._flop[w.condition] for w in waiting) - flop_here)
-        beside = statistics.fmean(self._beside) * len(waiting) if self._beside else 0.0
-        left = left / (flop / seconds) + max(0.0, beside - trained_for)
+        # Of the first run only what it took so far is known.
+        beside = statistics.fmean(self._beside) if self._beside else trained_for
+        left = left / (flop / seconds) + max(0.0, beside * len(waiting) - trained_for)
         return left / (1 + self._most_elsewhere)
 
     def table(self) -> Table | None:
