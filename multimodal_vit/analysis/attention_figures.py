@@ -216,10 +216,8 @@ def _half(
     for i in wrong:
         outline_quadrant(occluded, result, i, RED)
     write_quadrants(occluded, result, _signed(example.quadrants[k]))
-    hidden = (
-        "change of the logit where\na quadrant (number) or a window\n(blue −, orange +) is hidden"
-    )
-    occluded.set_title(_padded(hidden), fontsize=TINY)
+    where = "a quadrant (number) or a window\n(blue −, orange +) is hidden"
+    occluded.set_title(_padded(f"change of the logit where\n{where}"), fontsize=TINY)
     for block, direction, title in (
         (blocks[1, 0], "word_to_patch", "from each word to the image"),
         (blocks[1, 1], "patch_to_word", "from the image to each word"),

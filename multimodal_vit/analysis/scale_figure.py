@@ -8,9 +8,8 @@ from matplotlib.figure import Figure
 from multimodal_vit.analysis.drawing import BLUE, HALF, SMALL, WIDE
 
 CAPTION = (
-    "What is used, as a place on a scale: readers without a mistake stand at the marks (the text "
-    "alone; which labels occur; how often each does; where each stands). A model goes as far along "
-    "a step as its AUROC on foils that only this step tells apart is above chance. A point is a run"
+    "Readers without a mistake stand at the marks; a model goes as far along a step as its AUROC "
+    "on foils that only this step tells apart is above chance. A point is a run"
 )
 
 
