@@ -18,6 +18,7 @@ import optuna
 import pandas as pd
 import pytest
 from conftest import ROOT, command_environment, run_command
+from pages import CHROMIUM, check_page
 from PIL import Image
 
 from multimodal_vit import main as main_module
@@ -678,6 +679,22 @@ def test_a_search_whose_best_is_at_chance_says_so_and_few_trials_too():
     said = "\n".join(remarks(a_search(0.4, above=True, trials=20)))
     assert "Warning" not in said
     assert "importances" not in said
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_the_page_of_a_search_in_a_browser(tmp_path, width, scheme):
+    from multimodal_vit.analysis.search_page import write_search_report
+
+    found = a_search(0.4, above=True, trials=12) | {"title": "A search"}
+    found["budget"] |= {"sampler": "random", "pruner": "none", "seed": 0}
+    for row in found["conditions"]["patch"]["trials"]:
+        row |= {"match_accuracy": [row["match_accuracy_mean"]] * 2, "match_accuracy_std": 0.0}
+        row |= {"class_accuracy_mean": 0.9, "class_accuracy_std": None, "seeds": 2, "hours": 0.1}
+    write_search_report(found, tmp_path, "a command")
+    check_page(tmp_path / "report.html", width, scheme)
+    assert (tmp_path / "figures" / "patch_importances.csv").exists()
+    assert "1 of 2 seeds read in order" in (tmp_path / "report.md").read_text()
 
 
 def test_what_an_accuracy_must_be_read_beside():

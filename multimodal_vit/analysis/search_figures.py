@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 import optuna
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from optuna.distributions import CategoricalDistribution
 
 from multimodal_vit.analysis.drawing import BLUE, HALF, SMALL, WIDE, styles
@@ -44,6 +44,7 @@ def readings(conditions: dict[str, dict[str, Any]]) -> Figure:
     axes.axhline(SURE, color="0.5", linewidth=0.8, linestyle=(0, (6, 3)))
     axes.set_xlabel("true/false accuracy, validation")
     axes.set_ylabel("AUROC of order foils")
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.legend()
     return figure
@@ -73,7 +74,7 @@ def parallel_coordinate(done: list[dict[str, Any]], fields: list[str]) -> Figure
     axes.grid(visible=False)
     accuracy = np.array([row["match_accuracy_mean"] for row in done])
     low, high = accuracy.min(), max(accuracy.max(), accuracy.min() + 1e-3)
-    colours = matplotlib.colormaps["viridis_r"]
+    colours = matplotlib.colormaps["viridis_r"]  # its middle: seen on light and on dark pages
     columns = []
     for place, field in enumerate(fields):
         values = sorted({row["setting"][field] for row in done}, key=_order)
@@ -92,7 +93,7 @@ def parallel_coordinate(done: list[dict[str, Any]], fields: list[str]) -> Figure
     for i in np.argsort(accuracy):
         best = i == accuracy.argmax()
         axes.plot(
-            heights[:, i], color=colours((accuracy[i] - low) / (high - low)),
+            heights[:, i], color=colours(0.15 + 0.55 * (accuracy[i] - low) / (high - low)),
             linewidth=2.5 if best else 1.1, alpha=1 if best else 0.75,
         )  # fmt: skip
     axes.set_xticks(

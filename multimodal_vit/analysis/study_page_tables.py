@@ -115,17 +115,15 @@ def tests(found: Sequence[Mapping[str, Any]]) -> PageTable:
         cells = [
             f"{100 * test['difference']:+.2f}",
             _ends(test["interval"], "+.2f", 100),
-            f"t({student['df']:.0f}) = {student['t']:.4f}",
-            p_value(test["holm"]["student"]),
-            f"t({welch['df']:.1f}) = {welch['t']:.4f}",
-            p_value(test["holm"]["welch"]),
+            f"t({student['df']:.0f}) = {student['t']:.4f}\n{p_value(test['holm']['student'])}",
+            f"t({welch['df']:.1f}) = {welch['t']:.4f}\n{p_value(test['holm']['welch'])}",
             f"{test['effect']:.2f}",
             _ends(test["effect_interval"], ".2f"),
             f"{100 * test['detectable']:.2f}",
         ]
         rows.append((f"{test['first']} – {test['second']}", test["source"], cells))
     columns = [
-        "difference", "95 % interval", "Student’s t-test", "p", "Welch’s t-test", "p", "Hedges' g",
+        "difference", "95 % interval", "Student’s t-test", "Welch’s t-test", "Hedges' g",
         "95 % interval", "would be found",
     ]  # fmt: skip
     caption = (
