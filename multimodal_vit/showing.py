@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from multimodal_vit.analysis import figures, probe_screens, tables
+from multimodal_vit.analysis import drawing, figures, probe_screens, tables
 from multimodal_vit.errors import DamagedError
 from multimodal_vit.models import parameter_count
 from multimodal_vit.run_files import METRICS
@@ -38,7 +38,7 @@ def describe(experiment: Experiment, workdir: Workdir, console: Console) -> None
 def draw_samples(experiment: Experiment, path: Path, console: Console) -> None:
     """Draws the sheet beside a run, which no picture ends."""
     with beside(path, console):
-        figures.save(figures.task_sheet(experiment, SHEET_EXAMPLES), path, dpi=110)
+        drawing.save(figures.task_sheet(experiment, SHEET_EXAMPLES), path, dpi=110)
         say_missing_signs(experiment, console)
 
 
@@ -62,7 +62,7 @@ def beside(path: Path, console: Console) -> Iterator[None]:
 
 def say_missing_signs(experiment: Experiment, console: Console) -> None:
     """Says which class names have signs that pictures cannot show."""
-    if missing := figures.names_without_signs(experiment.splits.train.class_names):
+    if missing := drawing.names_without_signs(experiment.splits.train.class_names):
         names = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
         console.print(
             f"The pictures' font has no signs for {names}: there they show boxes. Name another "
