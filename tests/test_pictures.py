@@ -1,13 +1,17 @@
 """Sheets of pairs, failed checks as pictures, and attention as light over an image."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from matplotlib.container import ErrorbarContainer
 from matplotlib.patches import Rectangle
 
 from multimodal_vit.analysis.drawing import ORANGE, RED, TINY
 from multimodal_vit.analysis.failure_sheet import NO_CHANGE, Failure, failure_sheet, failures_in
 from multimodal_vit.analysis.overlays import glow
 from multimodal_vit.analysis.sheets import apart, differences, fitting_columns, sample_sheet
+from multimodal_vit.analysis.study_figures import accuracies
 
 NAMES = ("zero", "one", "two", "three")
 GRID = (2, 2)
@@ -112,6 +116,18 @@ def test_bright_is_attended_whatever_the_image_shows():
         assert (np.diff(rows.ravel()) > 0).all()
     assert lit[1, 0] == pytest.approx(0, abs=0.01)  # nothing there, nothing seen
     assert lit[-1, -1] > 0.5
+
+
+def test_a_single_run_has_its_interval_on_its_dot():
+    condition = SimpleNamespace(
+        name="one", accuracies=[0.9], interval=(0.85, 0.93), task=SimpleNamespace(classifies=False)
+    )
+    (axes,) = accuracies([condition], {}, "").axes
+    (bar,) = (c for c in axes.containers if isinstance(c, ErrorbarContainer))
+    (ends,) = bar.lines[2][0].get_segments()
+    np.testing.assert_allclose(ends[:, 0], [0.85, 0.93])
+    np.testing.assert_allclose(ends[:, 1], 0)  # where the dot is
+    assert bar.get_label() == "its 95 % interval, by image"
 
 
 def test_no_letter_of_a_sheet_is_small():
