@@ -17,12 +17,13 @@ one program, beside one of PyTorch's, and the examples of all five count.
 """
 
 import argparse
+import contextlib
 import copy
 import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,17 @@ from multimodal_vit.config import changed, from_file
 from multimodal_vit.data import ImageSet, Splits
 from multimodal_vit.errors import UserError
 from multimodal_vit.objectives import Keys
+from multimodal_vit.profiling import (
+    CEILING_PRODUCTS,
+    CEILING_SIDE,
+    CEILING_SIDE_CPU,
+    ceiling_flop,
+)
 from multimodal_vit.sampler import Batch
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.seeds import program
 from multimodal_vit.train.step import loss_and_sums
+from multimodal_vit.versions import cpu_threads
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 SMALL = {"model.embedding_dim": 64, "model.num_encoder_layers": 2, "model.mlp_dim": 256}
@@ -341,10 +349,11 @@ def random_splits() -> Splits:
     return Splits(part(55_000), part(1_000), part(1_000), "random images")
 
 
-def experiment_of(name: str, gpu: bool) -> Experiment:
+def experiment_of(name: str, gpu: bool, batch_size: int | None = None) -> Experiment:
     """One of `MODELS`, on MNIST or, where that is not found, on random images."""
     file, changes = MODELS[name]
-    config = changed(from_file(CONFIGS / file), changes | (GPU if gpu else {}))
+    asked = {"train.batch_size": batch_size} if batch_size else {}
+    config = changed(from_file(CONFIGS / file), changes | (GPU if gpu else {}) | asked)
     devices = jax.devices()[:1]
     try:
         return Experiment.create(config, devices=devices)
@@ -403,22 +412,31 @@ def disagreement(experiment: Experiment, device: str) -> tuple[float, float]:
 
 
 def compare(
-    name: str, gpu: bool, num_seeds: int, mode: str, repeats: int, seconds: float, clock: Clock
+    name: str,
+    gpu: bool,
+    batch_size: int | None,
+    num_seeds: int,
+    mode: str,
+    repeats: int,
+    seconds: float,
+    clock: Clock,
 ) -> dict[str, Any]:
     """Checks that the sides agree, lets them take turns, and returns a row of the table.
 
     Args:
       name: one of `MODELS`.
       gpu: whether both sides compute on a GPU.
+      batch_size: None: the model's own, on a GPU 512.
       num_seeds: that ours trains in one program.
       mode: of `torch.compile`.
       repeats: the rounds.
       seconds: of a turn.
       clock: returns seconds.
     """
-    experiment = experiment_of(name, gpu)
+    experiment = experiment_of(name, gpu, batch_size)
     device = "cuda" if gpu else "cpu"
-    logits, gradient = disagreement(experiment, device)
+    with full_precision():
+        logits, gradient = disagreement(experiment, device)
     print(f"{name}: logits differ by {logits:.1e} at most, gradients by {gradient:.1e} of theirs")
     if not (logits <= 1e-4 and gradient <= 1e-3):
         raise SystemExit(f"{name}: not the same computation; nothing is timed")
@@ -449,10 +467,46 @@ def compare(
     row |= {"seeds": num_seeds}
     row |= {side: statistics.median(values) for side, values in speeds.items()}
     row |= {"ratio": statistics.median(ratios), "ratios": ratios}
-    return row | {
-        "logits_differ": logits,
-        "gradients_differ": gradient,
-        "threads": torch.get_num_threads(),
+    return row | {"logits_differ": logits, "gradients_differ": gradient} | basis(experiment, device)
+
+
+@contextlib.contextmanager
+def full_precision() -> Iterator[None]:
+    """Within it float32 is float32 on both sides, also on a GPU, which rounds factors to TF32."""
+    flags = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = [flag.allow_tf32 for flag in flags]
+    try:
+        for flag in flags:
+            flag.allow_tf32 = False
+        with jax.default_matmul_precision("highest"):
+            yield
+    finally:
+        for flag, value in zip(flags, before, strict=True):
+            flag.allow_tf32 = value
+
+
+def basis(experiment: Experiment, device: str) -> dict[str, Any]:
+    """What the ratio rests on: each side's threads, and the FLOP/s of its products of matrices.
+
+    Products of large matrices, as `profiling.ceiling_flop` measures them; in the model's dtype.
+    """
+    ours, _ = ceiling_flop(experiment)
+    dtype = getattr(torch, experiment.config.model.dtype)
+    side = CEILING_SIDE_CPU if device == "cpu" else CEILING_SIDE
+    x, y = torch.randn(2, side, side, device=device, dtype=dtype)
+    y, taken = y / side**0.5, []
+    for _ in range(4):
+        start = time.perf_counter()
+        for _ in range(CEILING_PRODUCTS):
+            x = x @ y
+        x[0, 0].item()  # waits for the device
+        taken.append(time.perf_counter() - start)
+    theirs = CEILING_PRODUCTS * 2 * side**3 / min(taken[1:])
+    return {
+        "threads": cpu_threads() if device == "cpu" else None,
+        "torch_threads": torch.get_num_threads() if device == "cpu" else None,
+        "products": ours,
+        "torch_products": theirs,
     }
 
 
@@ -467,6 +521,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
     parser.add_argument("--seeds", type=int, default=1, help="that ours trains in one program")
+    parser.add_argument("--batch-size", type=int, help="of all models (default: each its own)")
     parser.add_argument(
         "--compile-mode",
         default="default",
@@ -493,12 +548,21 @@ def main() -> None:
     clock = time.process_time if arguments.cpu_time else time.perf_counter
     rows = []
     for name in arguments.models:
-        settings = arguments.seeds, arguments.compile_mode, arguments.repeats, arguments.seconds
-        row = compare(name, gpu, *settings, clock)
+        turns = arguments.repeats, arguments.seconds, clock
+        settings = arguments.batch_size, arguments.seeds, arguments.compile_mode
+        row = compare(name, gpu, *settings, *turns)
         rows.append(row)
         speeds = ", ".join(f"{side} {row[side]:,.0f}" for side in SIDES)
         print(
-            f"{name} on {row['device']}: {speeds} examples/s; ratio {row['ratio']:.2f}", flush=True
+            f"{name} on {row['device']}: {speeds} examples/s; ratio {row['ratio']:.2f}, from "
+            f"{min(row['ratios']):.2f} to {max(row['ratios']):.2f}",
+            flush=True,
+        )
+        on = "" if gpu else f" with {row['threads']} threads and {row['torch_threads']}"
+        print(
+            f"  it rests on products of matrices{on}: {row['products'] / 1e9:,.0f} GFLOP/s and "
+            f"PyTorch's {row['torch_products'] / 1e9:,.0f}",
+            flush=True,
         )
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2) + "\n")

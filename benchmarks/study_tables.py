@@ -12,11 +12,13 @@ were not asked is a dash; the study's own command asks them, and so does `--mode
 
 import argparse
 import functools
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import objective_tables
+from run_figures import Runs, figure, get, read, row
 
 from multimodal_vit.analysis.cells import PageTable, cell
 from multimodal_vit.analysis.figures import short_number
@@ -24,37 +26,7 @@ from multimodal_vit.foils import SURE, level
 from multimodal_vit.probes.verdict import verdict
 from multimodal_vit.train.writer import read_metrics
 
-Runs = dict[str, list[dict[str, Any]]]  # the results of each condition's runs
 FOILS = ("single_foil", "count_foil", "order_foil", "swap_adjacent", "near_foil")
-
-
-def read(folder: Path, conditions: Sequence[str]) -> Runs:
-    """The results of the finished runs, by condition and seed."""
-    found: Runs = {}
-    for path in sorted(folder.glob("runs/*/seed_*/results.json")):
-        found.setdefault(path.parent.parent.name, []).append(json.loads(path.read_text()))
-    known = conditions or tuple(found)
-    return {name: sorted(found[name], key=lambda r: r["seed"]) for name in known if name in found}
-
-
-def get(results: dict[str, Any], *place: str) -> Any:
-    """What lies at a place; None where it was not asked."""
-    found: Any = results
-    for name in place:
-        found = found.get(name) if isinstance(found, dict) else None
-    return found
-
-
-def figure(mine: list[dict[str, Any]], kind: str, *place: str) -> str:
-    """A figure of a condition's runs; of a single one with its interval."""
-    between = (*place[:-1], "intervals", place[-1])
-    interval = get(mine[0], *between) if len(mine) == 1 else None
-    return cell([get(r, *place) for r in mine], kind, interval)
-
-
-def row(name: str, runs: Runs, kind: str, *place: str) -> tuple[str, str, list[str]]:
-    """A row of a table: a figure of every condition."""
-    return name, "", [figure(mine, kind, *place) for mine in runs.values()]
 
 
 def summary(runs: Runs) -> PageTable:
@@ -215,6 +187,7 @@ TABLES: dict[str, Callable[[Runs], PageTable | None]] = {
     **{name: functools.partial(suites_table, name) for name in PARTS},
     "attention": attention,
     "oracles": oracles,
+    **objective_tables.TABLES,
 }
 BLOCK = re.compile(
     r"(<!-- table (\w+) of ([\w/.-]+):([\w ]*) -->\n).*?(<!-- end of table -->)", re.S
@@ -254,6 +227,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="a study's workdir; with --into, where they lie")
     parser.add_argument("--conditions", nargs="*", default=(), help="which; by default all")
+    parser.add_argument("--tables", nargs="*", default=(), choices=TABLES, help="by default all")
     parser.add_argument("--training", metavar="SUITE", help="a suite over training instead")
     parser.add_argument("--into", type=Path, metavar="PAGE", help="make a page's tables anew")
     given = parser.parse_args()
@@ -261,7 +235,7 @@ def main() -> None:
         for line in write_into(given.into, given.folder):
             print(line)
         return
-    names = [f"training_{given.training}"] if given.training else list(TABLES)
+    names = [f"training_{given.training}"] if given.training else given.tables or list(TABLES)
     found = [table_of(name, given.folder, given.conditions) for name in names]
     if not any(found):
         parser.exit(2, f"error: no finished run in {given.folder}/runs\n")

@@ -2,7 +2,7 @@
 
 Reproduces: Laitenberger 2022, Table 4.1, upper right: 95.70 ± 0.3 % true/false (five runs).
 Preset `thesis` (the default): N_c = 4, 6.4 million samples; made for a GPU, days on a CPU.
-Preset `faithful`: the same with the optimizer the thesis names, plain Adam at a constant rate.
+Preset `faithful`: what the thesis most likely trained, until patience ends it: docs/thesis.md.
 Preset `small`: a strided stem, four image tokens; on two CPU cores 96.06 % in 2.4 minutes (seed 0).
 Preset `speedrun`: `small` with five epochs, to the thesis's accuracy: docs/speed.md.
 

@@ -2,7 +2,7 @@
 
 Reproduces: Laitenberger 2022, Table 4.1, lower right: 92.39 ± 0.2 % true/false (five runs).
 Preset `thesis` (the default): 196 patches of 4×4, 6.4 million samples; days on a CPU.
-Preset `faithful`: the same with the optimizer the thesis names, plain Adam at a constant rate.
+Preset `faithful`: what the thesis most likely trained, until patience ends it: docs/thesis.md.
 Preset `small`: patches of 14×14, 16 image tokens; on two CPU cores 90.25 % in 3.6 minutes (seed 0).
 
     python -m multimodal_vit.main --config=configs/fashion_patch.py:small

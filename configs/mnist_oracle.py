@@ -19,7 +19,7 @@ def get_config(name: str = "thesis") -> ConfigDict:
     config.model.stem = "strided"
     config.model.num_conv_layers = 2
     config.model.embedding_dim = 128  # the CNN's hidden layer
-    config.model.fusion = "bayes_rule"
+    config.model.fusion, config.model.fusion_options = "bayes_rule", {}
     if name == "small":
         config.train.num_samples = 165_000
     config.train.objective = "quadrant_cross_entropy"

@@ -1,7 +1,8 @@
 """Is it depth or width that makes order appear? The single encoder at equal training pairs.
 
-Two, three and four layers, 64 and 128 dimensions, on Fashion-MNIST and the published law, 330,000
-pairs a run, three seeds. The AUROC of order foils is followed through training: docs/fusion.md.
+Two, three and four layers, 64 and 128 dimensions, on Fashion-MNIST with false texts made as in the
+thesis, 330,000 pairs a run, three seeds. The AUROC of order foils is followed through training:
+docs/fusion.md.
 
     python -m multimodal_vit.main --mode=study --config=configs/study_depth_width.py
 """

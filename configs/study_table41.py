@@ -3,7 +3,7 @@
 Reproduces: Laitenberger 2022, Table 4.1 and its two t-tests: 97.73 ± 0.5 against 92.14 ± 0.5 % on
 MNIST, 95.70 ± 0.3 against 92.39 ± 0.2 % on Fashion-MNIST; five runs each.
 Preset `thesis`: 6.4 million training pairs a run; made for a GPU.
-Preset `faithful`: the same with plain Adam at a constant rate.
+Preset `faithful`: what the thesis most likely trained, until patience ends it: docs/thesis.md.
 Preset `small`: other models, made for two CPU cores.
 
     python -m multimodal_vit.main --mode=study --config=configs/study_table41.py:small

@@ -1,8 +1,8 @@
 """When does reading order appear, and on what does it depend?
 
 Small models with 4, 16, 49 and 196 image tokens, with and without convolutions before the patches,
-trained on the published law or with half of the false texts permuted. How well order foils are told
-from true texts is followed through training: docs/probe_results.md.
+trained on the false texts of the thesis or with half of them permuted. How well order foils are
+told from true texts is followed through training: docs/probe_results.md.
 
     python -m multimodal_vit.main --mode=study --config=configs/study_tokens.py
 """

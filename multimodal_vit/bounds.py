@@ -32,6 +32,7 @@ _BATCH = Bound(1, 2**20, "a batch is in memory at once")
 
 EXPERIMENT: Mapping[str, Bound] = {
     "seed": Bound(0, SEEDS - 1, "seeds have 32 bits"),
+    "data.validation_share": Bound(0, 0.9, "what is left is trained on"),
     "model.num_conv_layers": Bound(0, 64, "each layer is compiled"),
     "model.patch_size": Bound(1, 4_096, "the largest side of an image"),
     "model.embedding_dim": Bound(1, 2**16, "four times that of the largest Transformers"),

@@ -58,6 +58,11 @@ def define(values: flags.FlagValues) -> None:
         "formats", "With --mode=export: what to write, names with commas between (docs/use.md)."
     )
     text("out", "With --mode=export: the folder to write; WORKDIR/export by default.")
+    text(
+        "workers",
+        "With --mode=study or search: how many processes share it, or auto: one for each core "
+        "where that pays (a study's default; a search's is 1).",
+    )
     text("slot", "With --mode=list: one slot, such as model.fusion.")
     switch(
         "trust_components",
@@ -86,6 +91,8 @@ def check(values: flags.FlagValues) -> None:
     for name, (mode, more) in _OF_MODE.items():
         if values[name].value and values.mode != mode:
             raise UserError(f"--{name} is for --mode={mode}{more}")
+    if values.workers is not None and values.mode not in ("study", "search"):
+        raise UserError("--workers is for --mode=study and --mode=search")
     for name in ("workdir", "out"):
         given = values[name].value
         if given is not None and not given.strip():

@@ -153,11 +153,11 @@ def _run(argv: list[str]) -> int:
     folder = values.workdir or f"runs/{config.get('name', '')}"
     command = shlex.join(["python", "-m", "multimodal_vit.main", *argv[1:]])
     if values.mode == "study":
-        return study_command.run_study(config, Path(folder), console, command)
+        return study_command.run_study(config, Path(folder), console, command, argv, values.workers)
     if values.mode == "search":
         from multimodal_vit.search_command import run_search  # late: only a search needs Optuna
 
-        return run_search(config, Path(folder), console, command)
+        return run_search(config, Path(folder), console, command, argv, values.workers)
     if values.mode in ("predict", "export"):
         from multimodal_vit.use_command import run_use  # late: nothing else needs it
 

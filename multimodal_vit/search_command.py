@@ -1,12 +1,15 @@
 """What --mode=search does: works on a search until its budget is spent, then reports."""
 
+import math
 import signal
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 from rich.console import Console
 
+from multimodal_vit import workers
 from multimodal_vit.analysis import search_report
 from multimodal_vit.analysis.search_page import write_search_report
 from multimodal_vit.files import remove_left_over, replacing
@@ -15,15 +18,23 @@ from multimodal_vit.search import definition
 from multimodal_vit.search.definition import SearchDir
 from multimodal_vit.search.display import SearchTable
 from multimodal_vit.search.results import summary, winner_source
-from multimodal_vit.search.worker import Search
+from multimodal_vit.search.worker import Search, SearchDisplay
 from multimodal_vit.terminal import show
+from multimodal_vit.train.progress import Display
 from multimodal_vit.workdir import Workdir
 
 RESULTS = "search_results.json"
 TABLE = "trials.csv"
 
 
-def run_search(config: ConfigDict, folder: Path, console: Console, command: str) -> int:
+def run_search(
+    config: ConfigDict,
+    folder: Path,
+    console: Console,
+    command: str,
+    argv: Sequence[str],
+    asked: str | None,
+) -> int:
     """Works on a search, alone or with others, and reports what is found when it ends.
 
     Args:
@@ -31,6 +42,8 @@ def run_search(config: ConfigDict, folder: Path, console: Console, command: str)
       folder: the search's workdir, shared by all who work on it.
       console: for progress and tables.
       command: the command line, for the report.
+      argv: the same, for workers.
+      asked: --workers; None: 1. More than one see fewer finished trials when they choose the next.
 
     Returns:
       The exit code: 0; 130 where Ctrl-C stopped it; 2 where a condition has no finished trial.
@@ -39,9 +52,14 @@ def run_search(config: ConfigDict, folder: Path, console: Console, command: str)
       UserError: the configuration, the data, the workdir or the storage cannot be used.
     """
     definition.check(config)
+    if workers.is_worker():
+        return _work(config, folder)
+    number = workers.parse(asked or "1")
     remove_left_over(folder)
     with Search.open(config, SearchDir(folder)) as search:
         with stop_on_signal() as received, SearchTable(console) as display:
+            display.look(search)
+            _share(search, number, argv, display, lambda: bool(received))
             ended = search.work(display, lambda: bool(received))
         with search.alone():  # others may be writing the same files
             found = summary(search)
@@ -50,6 +68,54 @@ def run_search(config: ConfigDict, folder: Path, console: Console, command: str)
         console.print("Stopped and saved. The same command continues.")
         return 130 if received[0] == signal.SIGINT else 0
     return 0 if all(c["winner"] for c in found["conditions"].values()) else 2
+
+
+def _share(
+    search: Search,
+    asked: int | None,
+    argv: Sequence[str],
+    table: SearchTable,
+    should_stop: Callable[[], bool],
+) -> None:
+    """Has workers try what is left, where several are asked for."""
+    # Each trial is several runs, so that workers pay. How large they will be nobody knows yet.
+    count = workers.number(asked, search.left(), math.inf, None)
+    if count == 1:
+        return
+    table.line(f"{count} workers, each on a share of the cores.")
+
+    def told(worker: int, event: workers.Event) -> None:
+        if event["what"] == "starts":
+            table.run(event["name"], worker)
+        else:
+            table.look(search)
+
+    workers.Workers(argv, count).work(table, told, should_stop)
+
+
+def _work(config: ConfigDict, folder: Path) -> int:
+    """What a worker does: trials until none is left."""
+    workers.follow()
+    with Search.open(config, SearchDir(folder)) as search, stop_on_signal() as received:
+        search.work(_Reporter(), lambda: bool(received))
+    return 0
+
+
+class _Reporter(SearchDisplay):
+    """Tells the process that started this worker what happens."""
+
+    def line(self, text: str) -> None:
+        workers.say("line", text=text)
+
+    def begin_run(self, name: str) -> Display:
+        workers.say("starts", name=name)
+        return workers.ReportedRun()
+
+    def look(self, search: Search) -> None:
+        workers.say("looks")
+
+    def waits(self) -> None:
+        workers.say("waits")
 
 
 def _report(

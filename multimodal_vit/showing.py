@@ -25,7 +25,7 @@ def describe(experiment: Experiment, workdir: Workdir, console: Console) -> None
     """What is about to be trained: data, size, devices, folder."""
     config, splits = experiment.config, experiment.splits
     sizes = " / ".join(f"{len(s):,}" for s in (splits.train, splits.validation, splits.test))
-    epochs = experiment.total_steps // experiment.steps_per_epoch
+    epochs = f"{experiment.total_steps / experiment.steps_per_epoch:,.2f}".removesuffix(".00")
     parameters = parameter_count(experiment.abstract_state().params)
     for line in (
         f"{config.name}: {splits.origin}, {sizes} images for training / validation / test",

@@ -1,13 +1,19 @@
 """The benchmarks: the same computation on both sides, and rows with the fields they promise."""
 
 import json
+import re
+import subprocess
 import sys
+import time
 
 import jax
 import pytest
-from conftest import ROOT, load_module
+from absl import flags
+from conftest import ROOT, command_environment, load_module
 
-from multimodal_vit.config import fields
+from multimodal_vit import command_flags
+from multimodal_vit.config import fields, problems
+from multimodal_vit.study.definition import problems as study_problems
 from multimodal_vit.train.experiment import Experiment
 
 
@@ -73,3 +79,134 @@ def test_the_speedrun_writes_the_mean_of_its_seeds(
     assert row["part"] == "validation"
     assert row["changes"] == {"train.schedule": "constant", "task.grid": [2, 2]}
     assert "MISSES 97.73%" in capsys.readouterr().out  # after two epochs of 88 pairs
+
+
+# ---- one command for a GPU ----
+
+
+@pytest.fixture
+def accelerator(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    module = load_module(ROOT / "benchmarks" / "accelerator.py")
+    monkeypatch.setattr(module, "SECONDS_TO_STOP", 2.0)
+    monkeypatch.setattr(module.signal, "signal", lambda *_: None)  # of this process
+    return module
+
+
+def program(name, text, **more):
+    """A step that is a line of Python; it finds what that has written into `found`."""
+    from accelerator_steps import Step
+
+    return Step(
+        name, f"about {name}", 0.001, ((sys.executable, "-c", text, "{out}"),),
+        lambda folder: (folder / "found").read_text(),
+        lambda found: [("what", "found"), (name, found)], **more,
+    )  # fmt: skip
+
+
+WRITE = "import sys, pathlib; pathlib.Path(sys.argv[1], 'found').open('a').write('x'); "
+
+
+def test_what_is_measured_goes_on_and_keeps_to_its_time(accelerator, tmp_path):
+    steps = [
+        program("quick", WRITE),
+        program("wrong", "print('why'); raise SystemExit(3)"),
+        program("lacks", WRITE, needs=("torch",)),
+        program("slow", WRITE + "import time; time.sleep(60)"),
+        program(
+            "open",
+            WRITE + "import signal, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); "
+            "time.sleep(60)",
+            open_end=True,
+        ),
+        program("late", WRITE),
+    ]
+    lacks = {"torch": "PyTorch is not installed"}
+    known = {"platform": "gpu"}
+
+    def measured(seconds):
+        found = accelerator.Measurement(tmp_path, steps, known)
+        found.work(time.monotonic() + accelerator.SECONDS_TO_STOP + seconds, lacks)
+        return {step.name: found.status(step) for step in steps}
+
+    # The slow one gets three times what it says; the open one all that is left.
+    assert measured(2.0) == {
+        "quick": "done", "wrong": "failed", "lacks": "", "slow": "stopped", "open": "part",
+        "late": "",
+    }  # fmt: skip
+    assert "why" in (tmp_path / "wrong" / "log.txt").read_text()
+    content = json.loads((tmp_path / "accelerator.json").read_text())
+    assert content["machine"] == known
+    assert content["steps"]["quick"]["found"] == "x"
+    text = (tmp_path / "accelerator.md").read_text()
+    assert "| quick | x |" in text
+    measured(0.0)
+    assert (tmp_path / "quick" / "found").read_text() == "x", "what is done stays"
+    assert measured(1.0)["open"] == "part"
+    assert (tmp_path / "open" / "found").read_text() == "xx", "an open end goes on"
+
+
+def test_the_steps_for_a_gpu_are_named_before_anything_runs(
+    accelerator, tmp_path, monkeypatch, capsys
+):
+    known = {"python": "3.12", "jax": "0.11", "platform": "gpu", "devices": ["NVIDIA H100"]}
+    monkeypatch.setattr(accelerator, "machine", lambda: known)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "no data"))
+    monkeypatch.setattr(sys, "argv", ["accelerator.py", "--dry-run", "--out", str(tmp_path / "o")])
+    assert accelerator.main() == 0
+    said = capsys.readouterr().out
+    assert "missing: PyTorch is not installed" in said
+    assert "missing: mnist is not found" in said
+    assert "missing: the package" not in said
+    names = re.findall(r"^ *\d+\. (\S+), about", said, re.MULTILINE)
+    assert names[0] == "torch-conv-512-1"
+    assert names[-1] == "table"
+    assert "would run" in said, "bits and resume need no data"
+    assert not (tmp_path / "o").exists()
+    known |= {"torch": "2.13.0", "cuda": True}
+    monkeypatch.setattr(accelerator, "load_local", lambda *_: None)
+    monkeypatch.setattr(sys, "argv", ["accelerator.py", "--dry-run", "--minutes", "6"])
+    assert accelerator.main() == 0
+    said = capsys.readouterr().out
+    assert "missing" not in said
+    assert re.search(r"takes about 2.5 minutes, and \d\.\d are left", said)
+
+
+def test_every_step_for_a_gpu_is_a_command_that_is_understood(accelerator, monkeypatch):
+    """Programs know their arguments, and configurations their fields."""
+    import accelerator_steps
+
+    from multimodal_vit.main import config_argument, parse
+
+    for tiny in (False, True):
+        for step in accelerator_steps.steps(tiny):
+            for command in step.commands:
+                words = [part.replace("{out}", "o") for part in command]
+                if "multimodal_vit.main" in words:
+                    argv = words[2:]
+                    values = flags.FlagValues()
+                    command_flags.define(values)
+                    config = parse(values, argv)
+                    assert config_argument(argv)
+                    found = study_problems if config.get("kind") == "study" else problems
+                    assert list(found(config)) == []
+                else:
+                    (script,) = [word for word in words if word.endswith(".py")]
+                    text = (ROOT / "benchmarks" / script).read_text()
+                    for word in words:
+                        assert not word.startswith("--") or f'"{word}"' in text, word
+
+
+@pytest.mark.long
+def test_everything_for_a_gpu_runs_small_on_a_cpu(tmp_path):
+    command = [sys.executable, str(ROOT / "benchmarks" / "accelerator.py"), "--tiny"]
+    done = subprocess.run(
+        [*command, "--minutes", "20", "--out", str(tmp_path)],
+        env=command_environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    content = json.loads((tmp_path / "accelerator.json").read_text())["steps"]
+    assert {kept["status"] for kept in content.values()} == {"done"}
+    assert {"bits", "resume", "table", "profile-patch-5", "time-fashion"} <= content.keys()
+    assert all(row["lost"] == 0 for row in content["resume"]["found"]["counts"]["run"].values())
+    assert len(content["table"]["found"]["mnist_patch"]) == 1

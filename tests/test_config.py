@@ -42,6 +42,42 @@ def test_the_thesis_is_the_default_preset():
     assert configuration.differences(config, patch) == ["model.num_conv_layers: 4 there, 0 given"]
 
 
+def test_the_faithful_presets_are_what_the_papers_print():
+    thesis = load_module(ROOT / "configs" / "mnist_conv.py").get_config("faithful")
+    assert thesis.model.mlp_dim == 2048
+    assert (thesis.model.fusion_options.norm, thesis.model.fusion_options.activation) == (
+        "post", "relu",
+    )  # fmt: skip
+    train = thesis.train
+    assert (train.optimizer, train.schedule, train.warmup_steps) == ("adam", "constant", 0)
+    assert (train.weight_decay, train.gradient_clip, train.patience) == (0.0, 0.0, 3)
+    assert train.num_samples == 10 * 6_400_000  # patience ends it
+    paper = load_module(ROOT / "configs" / "audio_image_c.py").get_config("faithful")
+    assert paper.data.validation_share == 0.2
+    assert paper.model.modality_options.image_features.flip_rate == 0.5
+    assert paper.train.num_samples == 20 * 48_000
+    before = load_module(ROOT / "configs" / "audio_image_c.py").get_config()
+    assert before.model.modality_options.image_features.flip_rate == 0.0
+    assert configuration.differences(before, paper) == [
+        "data.validation_share: 0.0 there, 0.2 given",
+        "model.modality_options.image_features.flip_rate: 0.0 there, 0.5 given",
+        "train.num_samples: 550000 there, 960000 given",
+    ]
+
+
+def test_models_of_sound_differ_from_one_recipe_to_the_other_in_the_recipe_alone():
+    study = load_module(ROOT / "configs" / "study_recipes.py").get_config()
+    assert len(study.conditions) == 8
+    recipe = set(configuration.ENCODER_RECIPE)
+    for model in ("a", "b", "c", "vit"):
+        pair = [study.conditions[f"{model}_{name}"] for name in ("paper", "encoder")]
+        changed = {line.split(":")[0] for line in configuration.differences(*pair)}
+        assert changed == recipe
+    for model in ("a", "b", "c"):
+        own = load_module(ROOT / "configs" / f"audio_image_{model}.py").get_config("encoder_recipe")
+        assert configuration.differences(own, study.conditions[f"{model}_encoder"]) == []
+
+
 @pytest.mark.parametrize("condition", ["conv", "patch"])
 @pytest.mark.parametrize("preset", sorted(configuration.PRESETS.keys() - {"speedrun"}))
 def test_the_two_data_sets_get_the_same_model_and_training(condition, preset):

@@ -49,6 +49,24 @@ def test_digits_are_split_by_the_documented_rule(digits):
     assert digits.train.images.max() == 255
 
 
+def test_a_random_share_to_validate_is_drawn_of_training_and_validation(digits):
+    drawn = data.load_splits("digits", "digits", validation_share=0.2)
+    assert [len(p) for p in (drawn.train, drawn.validation, drawn.test)] == [1232, 308, 257]
+    assert drawn.test.fingerprint() == digits.test.fingerprint()
+    assert drawn.fingerprint().endswith("-random-0.2")
+
+    def pictures(*parts):
+        return sorted(image.tobytes() for part in parts for image in part.images)
+
+    everything = pictures(digits.train, digits.validation)
+    assert pictures(drawn.train, drawn.validation) == everything
+    assert len(set(pictures(drawn.validation)) & set(pictures(digits.validation))) < 60
+    again = data.load_splits("digits", "digits", validation_share=0.2)
+    assert again.fingerprint() == drawn.fingerprint()
+    with pytest.raises(UserError, match=r"data.validation_share=0.0001 .* take another share"):
+        data.load_splits("digits", "digits", validation_share=0.0001)
+
+
 @pytest.fixture(scope="module")
 def varied():
     return data.load_splits("digits", "varied_digits")

@@ -666,10 +666,17 @@ def test_experts_train_the_same_on_cut_parameters(tiny_config, tiny_splits):
     }
 
 
-@pytest.mark.parametrize(("design", "learns"), [("lowrank", True), ("add", False)])
-def test_a_product_learns_what_a_sum_cannot(design, learns):
-    """Symbolically: words are codes of classes, image tokens noisy codes of theirs."""
-    fusion = tiny(design, rank=64) if learns else tiny(design)
+@pytest.mark.parametrize(
+    ("design", "alone", "learns"),
+    [("lowrank", False, True), ("add", False, False), ("lowrank", True, False)],
+)
+def test_a_product_learns_what_a_sum_cannot(design, alone, learns):
+    """Symbolically: words are codes of classes, image tokens noisy codes of theirs.
+
+    Where `alone`, two models are trained, each on one modality, and their logits averaged.
+    """
+    rank = {"rank": 64} if design == "lowrank" else {}
+    fusion = tiny(design, **rank)
     rng = np.random.default_rng(0)
     codes = jnp.asarray(rng.normal(size=(2, 10, D)), jnp.float32)  # of words, of images
     places = jnp.asarray(rng.normal(size=(N, D)), jnp.float32)
@@ -685,11 +692,18 @@ def test_a_product_learns_what_a_sum_cannot(design, learns):
         image = codes[1][labels] + 0.1 * jax.random.normal(keys[4], (128, N, D))
         return {"words": codes[0][words] + places, "patches": image + places}, true
 
+    def logit_of(params, tokens):
+        return fusion.apply({"params": params["fusion"]}, tokens)[0] @ params["head"]
+
     def loss(params, key):
         tokens, true = draw(key)
-        logit = fusion.apply({"params": params["fusion"]}, tokens)[0] @ params["head"]
-        right = ((logit > 0) == true).mean()
-        return optax.sigmoid_binary_cross_entropy(logit, true.astype(jnp.float32)).mean(), right
+        logits = [logit_of(params[0], tokens)]
+        if alone:
+            blind = [tokens | {name: 0 * tokens[name]} for name in tokens]
+            logits = [logit_of(*one) for one in zip(params, blind, strict=True)]
+        right = ((sum(logits) > 0) == true).mean()
+        target = true.astype(jnp.float32)
+        return sum(optax.sigmoid_binary_cross_entropy(x, target).mean() for x in logits), right
 
     optimizer = optax.adam(5e-3)
 
@@ -704,10 +718,12 @@ def test_a_product_learns_what_a_sum_cannot(design, learns):
         keys = jax.random.split(jax.random.key(1), STEPS)
         return jax.lax.scan(step, (params, optimizer.init(params)), keys)[1]
 
-    own = plain(fusion.init(jax.random.key(0), draw(jax.random.key(0))[0]))["params"]
-    right = train(
-        {"fusion": own, "head": 0.1 * jax.random.normal(jax.random.key(2), (64 if learns else D,))}
-    )
+    def first(seed):
+        own = plain(fusion.init(jax.random.key(seed), draw(jax.random.key(0))[0]))["params"]
+        size = 64 if design == "lowrank" else D
+        return {"fusion": own, "head": 0.1 * jax.random.normal(jax.random.key(seed + 2), (size,))}
+
+    right = train([first(0), first(5)] if alone else [first(0)])
     late = float(right[-50:].mean())  # of 6,400 pairs, each new
     assert late > 0.8 if learns else abs(late - 0.5) < 0.02
 

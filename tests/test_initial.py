@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 from conftest import ROOT
+from ml_collections import ConfigDict
 
 from multimodal_vit.config import changed, from_file, small
 from multimodal_vit.errors import UserError
@@ -14,6 +15,7 @@ from multimodal_vit.run import best_parameters
 from multimodal_vit.study import runner
 from multimodal_vit.study.definition import check, in_order, problems, runs_of, study
 from multimodal_vit.train.experiment import Experiment
+from multimodal_vit.train.flop import formula_flop
 from multimodal_vit.train.initial import place, start, taken_over
 from multimodal_vit.workdir import Workdir
 
@@ -125,3 +127,16 @@ def test_the_studies_of_objectives_are_right():
     for name in ("study_objectives", "study_few_labels", "study_depth"):
         for preset in ("full", "quick"):
             check(from_file(f"{ROOT / 'configs' / name}.py:{preset}"))
+
+
+def test_the_study_of_objectives_gives_each_the_same_flop(tiny_splits):
+    """Pairs times FLOP of a pair, by formula; the pairs are found from a table in the file."""
+    asked = from_file(f"{ROOT / 'configs' / 'study_objectives'}.py:quick")
+    found = {
+        name: formula_flop(Experiment.create(ConfigDict(condition), tiny_splits))
+        * condition.train.num_samples
+        for name, condition in asked.conditions.items()
+    }
+    assert len(found) == 10
+    for name, flop in found.items():
+        assert flop == pytest.approx(found["true_false_mnist"], rel=0.01), name

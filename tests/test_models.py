@@ -12,6 +12,7 @@ from conftest import ROOT, load_module
 from jax.extend.random import threefry_2x32
 
 from multimodal_vit import config as configuration
+from multimodal_vit.components import names
 from multimodal_vit.errors import UserError
 from multimodal_vit.models import (
     Encoder,
@@ -350,22 +351,29 @@ def reference_model(params, image, words, model):
     encoder = fusion["encoder"]
     for i in range(model.num_encoder_layers):
         block = encoder[f"block_{i}"]
+        if model.fusion_options.norm == "post":  # PyTorch's nn.TransformerEncoderLayer
+            y = reference_attention(x, block["attention"], model.num_heads)
+            x = reference_norm(x + y, block["attention_norm"])
+            y = np.maximum(x @ block["mlp_in"]["kernel"] + block["mlp_in"]["bias"], 0)
+            y = y @ block["mlp_out"]["kernel"] + block["mlp_out"]["bias"]
+            x = reference_norm(x + y, block["mlp_norm"])
+            continue
         x = x + reference_attention(
             reference_norm(x, block["attention_norm"]), block["attention"], model.num_heads
         )
         y = reference_norm(x, block["mlp_norm"]) @ block["mlp_in"]["kernel"]
         y = reference_gelu(y + block["mlp_in"]["bias"])
         x = x + y @ block["mlp_out"]["kernel"] + block["mlp_out"]["bias"]
-    summary = reference_norm(x, encoder["norm"])[0]
+    summary = (reference_norm(x, encoder["norm"]) if "norm" in encoder else x)[0]
     return summary @ params["head"]["kernel"] + params["head"]["bias"]
 
 
-@pytest.mark.parametrize("condition", ["conv", "patch", "strided"])
+@pytest.mark.parametrize("condition", ["conv", "patch", "strided", "faithful"])
 def test_the_model_agrees_with_a_reference_in_numpy(condition):
-    config = configuration.thesis()
+    config = configuration.faithful() if condition == "faithful" else configuration.thesis()
     model = config.model
     model.update({"embedding_dim": 24, "num_heads": 3, "mlp_dim": 40, "num_encoder_layers": 2})
-    if condition == "conv":
+    if condition in ("conv", "faithful"):
         model.num_conv_layers = 2
     elif condition == "patch":
         model.num_conv_layers = 0
@@ -389,6 +397,28 @@ def test_the_model_agrees_with_a_reference_in_numpy(condition):
         for i, w in zip(images, words, strict=True)
     ]
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_norm_and_activation_change_nothing_where_they_are_not_asked():
+    x = jax.random.normal(jax.random.key(0), (2, 5, 16))
+    variables = Encoder(1, 2, 32).init(jax.random.key(1), x)
+    plain, _ = Encoder(1, 2, 32).apply(variables, x)
+    for options in ({"norm": "pre", "activation": "relu"}, {"norm": "post"}):
+        other = Encoder(1, 2, 32, **options)
+        assert not np.allclose(other.apply(variables, x)[0], plain)
+        assert other.describe()["blocks"] in ("relu", "post-norm")
+    assert "blocks" not in Encoder(1, 2, 32).describe()
+
+
+@pytest.mark.parametrize("fusion", sorted(set(names("model.fusion")) - {"single_encoder"}))
+def test_other_designs_refuse_the_single_encoders_norm_in_one_line(fusion):
+    config = configuration.small()
+    config.model.fusion, config.model.fusion_options = fusion, {"norm": "post"}
+    lines = [line for line in configuration.problems(config) if "norm" in line]
+    assert lines == [
+        "model.fusion_options.norm is an option of model.fusion='single_encoder', not of "
+        f"{fusion!r}"
+    ]
 
 
 def test_the_strided_stem_halves_the_image():

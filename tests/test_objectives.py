@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import six_losses
 
 from multimodal_vit import config as configuration
 from multimodal_vit.config import changed
@@ -255,15 +254,3 @@ def test_metrics_without_class_outputs_or_without_any(make):
     assert answers.logits.shape == (40, 0) and not answers.answered
     none = metrics(answers)
     assert none["chance"] == {} and none["loss"] == pytest.approx(found["loss"], rel=1e-5)
-
-
-# ---- devices ----
-
-
-@pytest.mark.long
-def test_devices_share_a_batch_to_the_same_losses(tiny_config, tiny_splits):
-    config = changed(tiny_config, {"train.objective": "clip", "model.dropout_rate": 0.1})
-    alone, _ = six_losses(Experiment.create(config, tiny_splits, jax.devices()[:1]))
-    shared = changed(config, {"train.layout": "fsdp", "train.model_devices": 2})
-    found, _ = six_losses(Experiment.create(shared, tiny_splits, jax.devices()))
-    np.testing.assert_allclose(found, alone, rtol=2e-5)

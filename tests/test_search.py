@@ -636,12 +636,13 @@ def test_every_mistake_of_a_search_is_listed():
     assert "does not divide" not in said  # an impossible combination is skipped in its turn
 
 
-@pytest.mark.parametrize("preset", ["small", "thesis"])
+@pytest.mark.parametrize("preset", ["small", "thesis", "budget"])
 def test_the_searches_in_configs_are_without_mistakes(preset):
     namespace = {}
     exec((ROOT / "configs" / "search_table41.py").read_text(), namespace)
     config = namespace["get_config"](preset)
     check(config)
+    assert config.max_hours == (27 * 24 if preset == "budget" else 0)
     assert list(config.conditions) == ["mnist_conv", "mnist_patch", "fashion_conv", "fashion_patch"]
 
 

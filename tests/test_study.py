@@ -2,12 +2,14 @@
 
 import csv
 import json
+import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -162,6 +164,51 @@ def test_ctrl_c_saves_and_stops(tmp_path):
     assert process.returncode == 130, err
     assert "The same command continues." in out
     assert "Traceback" not in err
+
+
+def children(process) -> list[int]:
+    """The processes that a process has started."""
+    text = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    return [int(pid) for pid in text.split()]
+
+
+def test_workers_share_a_study_and_one_that_is_killed_loses_nothing(finished, tmp_path):
+    """Each has fewer cores than the one process had, and gives its bits all the same."""
+    folder, _ = finished
+    (tmp_path / "decay.py").write_text(STUDY)
+    process = start(tmp_path, "--workers=2")
+    first = tmp_path / "decay" / "runs" / "on" / "seed_0"
+    wait_until((first / "metrics.jsonl").exists, process)
+    begun = [tmp_path / "decay" / "runs" / name / "seed_0" for name in ("on", "off")]
+    wait_until(lambda: all((path / "config.json").exists() for path in begun), process)
+    victim = json.loads((first / ".lock").read_text())["pid"]
+    assert victim in children(process)
+    assert len(children(process)) == 2
+    os.kill(victim, signal.SIGKILL)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert re.search(r"Worker \d was ended by SIGKILL; others go on with its run.", out)
+    assert "by another process" not in out
+    for run in ("on, seed 0", "on, seed 1", "off, seed 0", "off, seed 1"):
+        assert len(re.findall(rf"^{run}: true/false", out, re.MULTILINE)) == 1, out
+        assert re.search(rf"^{run}: First step", out, re.MULTILINE)
+    assert results(tmp_path / "decay") == results(folder / "decay")
+    assert (tmp_path / "decay" / "report.html").exists()
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path):
+    (tmp_path / "decay.py").write_text(STUDY)
+    process = start(tmp_path, "--workers=2")
+    begun = tmp_path / "decay" / "runs" / "on" / "seed_0" / "config.json"
+    wait_until(begun.exists, process)
+    workers = children(process)
+    assert len(workers) == 2
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 20
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.long

@@ -137,13 +137,14 @@ def test_a_stop_within_an_epoch_changes_nothing_either(experiment, tmp_path, dis
 
 
 def test_validations_can_come_by_steps(tiny_config, tiny_splits, tmp_path):
-    """Also within an epoch, of three steps; and once more at the end."""
-    tiny_config.train.num_samples = 4 * 88
+    """Also within an epoch, of three steps; once more at the end, which need not be an epoch's."""
+    tiny_config.train.num_samples = 3 * 88 + 40
     tiny_config.train.steps_per_validation = 5
     experiment = Experiment.create(tiny_config, tiny_splits, jax.devices()[:1])
     train(experiment, tmp_path)
     rows = [row for row in read_metrics(tmp_path / "metrics.jsonl") if row["split"] == "validation"]
-    assert [row["step"] for row in rows] == [5, 10, 12]
+    assert [row["step"] for row in rows] == [5, 10, 11]
+    assert rows[-1]["samples"] == 3 * 88 + 64  # whole batches
 
 
 def test_training_stops_when_the_validation_loss_no_longer_falls(experiment, tmp_path):

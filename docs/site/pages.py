@@ -35,7 +35,7 @@ def page_of(path: Path) -> str:
         return PAGES[inside]
     first, _, rest = inside.partition("/")
     if first == "docs":
-        return rest
+        return rest.removesuffix(".py") + ".md" if rest.startswith("notebooks/") else rest
     if first in ("configs", "launch", "benchmarks"):
         return f"{first}.md" + (f"#{anchor(rest)}" if rest else "")
     if first == "multimodal_vit":
@@ -98,9 +98,8 @@ def main() -> None:
     titles = {"configs": "Experiments", "launch": "Launch scripts", "benchmarks": "Benchmarks"}
     for name, title in titles.items():
         (pages / f"{name}.md").write_text(of_files(name, title))
-    for pictures in (ROOT / "docs").glob("*/"):
-        if pictures.name != SITE.name:
-            shutil.copytree(pictures, pages / pictures.name)
+    for more in ("gallery", "models", "pictures"):
+        shutil.copytree(ROOT / "docs" / more, pages / more)
     shutil.copy(SITE / "extra.css", pages / "extra.css")
     settings = (SITE / "zensical.toml").read_text()
     settings = settings.replace("ROOT", ROOT.as_posix())

@@ -9,6 +9,7 @@ from multimodal_vit.config.derived import data_arguments, make_task, task_on
 from multimodal_vit.config.edit import changed, from_file, prepared
 from multimodal_vit.config.fields import fields, get, settled, thesis
 from multimodal_vit.config.presets import (
+    ENCODER_RECIPE,
     PRESETS,
     audio_image,
     classifier,
@@ -29,6 +30,7 @@ from multimodal_vit.config.saved import (
 from multimodal_vit.config.types import type_problems
 
 __all__ = [
+    "ENCODER_RECIPE",
     "FREE_FIELDS",
     "PRESETS",
     "audio_image",

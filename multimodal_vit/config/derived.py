@@ -18,6 +18,7 @@ def data_arguments(config: ConfigDict) -> tuple[Any, ...]:
         tuple(settings.test_speakers),
         tuple(settings.source_options.items()),
         tuple(settings.audio_options.items()),
+        settings.validation_share,
     )
 
 

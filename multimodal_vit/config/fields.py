@@ -30,6 +30,7 @@ def thesis() -> ConfigDict:
     config.data.name = "mnist"  # the folder below the data directory
     config.data.directory = ""  # "": TFDS_DATA_DIR, else ~/tensorflow_datasets
     config.data.audio = ""  # recordings that speak the words; "": none
+    config.data.validation_share = 0.0  # drawn of training and validation; 0: the source's own part
     config.data.test_speakers = ()  # only these are heard in the test; (): every one, everywhere
 
     config.task = ConfigDict()
@@ -64,7 +65,7 @@ def thesis() -> ConfigDict:
     config.train = ConfigDict()
     config.train.objective = "binary_cross_entropy"  # what is trained for
     config.train.num_seeds = 1  # more: runs with seed, seed + 1, …, trained as one program
-    config.train.num_samples = 6_400_000  # rounded to whole epochs
+    config.train.num_samples = 6_400_000  # in whole epochs; to a step with steps_per_validation
     config.train.num_labelled = 0  # different pairs, drawn once from the seed; 0: no end of them
     config.train.batch_size = 128  # chosen
     config.train.accumulate_steps = 1  # parts in which a batch is computed: less memory

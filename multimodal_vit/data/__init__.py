@@ -27,7 +27,7 @@ from multimodal_vit.data import (
 )
 from multimodal_vit.data.image_set import ImageSet, Splits
 from multimodal_vit.data.recordings import Recordings, RecordingSplits
-from multimodal_vit.data.splitting import split
+from multimodal_vit.data.splitting import redrawn, split
 from multimodal_vit.errors import UserError
 
 __all__ = [
@@ -127,6 +127,7 @@ def load_splits(
     test_speakers: Sequence[str] = (),
     source_options: Sequence[tuple[str, Any]] = (),
     audio_options: Sequence[tuple[str, Any]] = (),
+    validation_share: float = 0.0,
 ) -> Splits:
     """Reads a data set and splits it into training, validation and test parts.
 
@@ -138,6 +139,7 @@ def load_splits(
       test_speakers: whose recordings are the test part; none: every speaker is in every part.
       source_options: what the source alone can be told, names and values; defaults for the rest.
       audio_options: the same for the recordings.
+      validation_share: see `splitting.redrawn`; 0: the validation part that the source has.
 
     Raises:
       UserError: unknown source, nothing there, or files that do not hold such a data set.
@@ -151,6 +153,8 @@ def load_splits(
     hear = get("data.audio", audio).target if audio else None
     where = data_directory(directory), default_cache_directory()
     splits = chosen.target(name, *where, **chosen.defaults | dict(source_options))
+    if validation_share:
+        splits = redrawn(splits, validation_share)
     if hear is None:
         return splits
     spoken = hear(audio, data_directory(directory), test_speakers, **dict(audio_options))

@@ -1,5 +1,6 @@
 """How a data set becomes training, validation and test parts, and which classes it has."""
 
+import dataclasses
 import logging
 from collections.abc import Callable
 
@@ -99,6 +100,35 @@ def split(
     if drawn and rule != "order":
         rules.append(rule)
     return Splits(*parts, origin, "-".join(rules))
+
+
+def redrawn(splits: Splits, share: float) -> Splits:
+    """The parts with another validation part: a share of it and training, drawn with a fixed seed.
+
+    The recordings keep their parts.
+
+    Args:
+      splits: as a source gives them.
+      share: of training and validation images together, above 0 and below 1.
+
+    Raises:
+      UserError: a class, or every image, would be missing from a part.
+    """
+    train, validation = splits.train, splits.validation
+    images = np.concatenate([train.images, validation.images])
+    labels = np.concatenate([train.labels, validation.labels])
+    places = np.random.RandomState(0).permutation(len(labels))
+    places = np.sort(places[: round(len(labels) * share)])
+    both = ImageSet(images, labels, train.class_names, train.recordings)
+    train, drawn = _cut(both, places)
+    if drawn is None or len(np.unique(train.labels)) < len(np.unique(labels)):
+        raise UserError(
+            f"data.validation_share={share:g} of {len(labels)} images leaves a part without images "
+            "or training without a class; take another share"
+        )
+    drawn = dataclasses.replace(drawn, recordings=validation.recordings)
+    rule = "-".join(filter(None, (splits.rule, f"random-{share:g}")))
+    return dataclasses.replace(splits, train=train, validation=drawn, rule=rule)
 
 
 def _cut(images: ImageSet, places: np.ndarray) -> tuple[ImageSet, ImageSet | None]:

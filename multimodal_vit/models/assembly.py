@@ -61,10 +61,7 @@ class MultimodalViT(nn.Module):
           ShapeError: an input, or what a part returns, has not the shape or dtype that it must.
         """
         tokens = self.embed(inputs, train=train)
-        summary, intermediates = self.fuse(tokens, train=train, return_attention=return_attention)
-        if self.fusion.makes_logits:
-            return summary, intermediates
-        return self.head(summary.astype(jnp.float32)), intermediates  # (B, U)
+        return self.answer(tokens, train=train, return_attention=return_attention)
 
     def embed(
         self, inputs: Mapping[str, jax.Array], *, train: bool = False
@@ -81,6 +78,19 @@ class MultimodalViT(nn.Module):
                 there = present[:, INPUTS.index(embed.reads)]  # (B,)
                 tokens[name] = jnp.where(there[:, None, None], tokens[name], 0)
         return tokens
+
+    def answer(
+        self,
+        tokens: Mapping[str, jax.Array],
+        *,
+        train: bool = False,
+        return_attention: bool = False,
+    ) -> tuple[jax.Array, dict[str, Any]]:
+        """The logits [B, U] of embedded tokens, and intermediates; see `__call__` and `fuse`."""
+        summary, intermediates = self.fuse(tokens, train=train, return_attention=return_attention)
+        if self.fusion.makes_logits:
+            return summary, intermediates
+        return self.head(summary.astype(jnp.float32)), intermediates  # (B, U)
 
     def fuse(
         self,

@@ -1,6 +1,6 @@
-"""The pre-norm Transformer encoder (Vaswani et al. 2017, Dosovitskiy et al. 2020)."""
+"""The Transformer encoder: pre-norm (Dosovitskiy et al. 2020), post-norm (Vaswani et al. 2017)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import flax.linen as nn
@@ -32,9 +32,17 @@ TRUNK = (
     "model.remat",
 )
 
+NORMS = ("pre", "post")  # where a block normalises: what attention and MLP read, or the sums
+ACTIVATIONS = {"gelu": nn.gelu, "relu": nn.relu}
+
 
 class EncoderBlock(nn.Module):
-    """Attention and MLP, each normalised before and added to its input."""
+    """Attention and MLP, each added to its input; that, or the sum, is normalised.
+
+    Attributes:
+      norm: "pre", x + f(LN(x)), or "post", LN(x + f(x)).
+      activation: of the MLP, one of `ACTIVATIONS`.
+    """
 
     num_heads: int
     mlp_dim: int
@@ -42,6 +50,8 @@ class EncoderBlock(nn.Module):
     dtype: Dtype = jnp.float32
     attention: str = "auto"
     num_slots: int = 0
+    norm: str = "pre"
+    activation: str = "gelu"
 
     @nn.compact
     def __call__(
@@ -53,24 +63,35 @@ class EncoderBlock(nn.Module):
     ) -> tuple[jax.Array, jax.Array | None]:
         """Maps [B, T, D] to [B, T, D] and, on request, attention weights; see `SelfAttention`."""
         dropout = Dropout(self.dropout_rate, deterministic=not train)
-        y = nn.LayerNorm(dtype=self.dtype, name="attention_norm")(x)
+        attention_norm = nn.LayerNorm(dtype=self.dtype, name="attention_norm")
         attention = SelfAttention(
             self.num_heads, self.dtype, self.attention, self.num_slots, name="attention"
         )
-        y, weights = attention(y, return_weights, mask)
+        mlp_norm = nn.LayerNorm(dtype=self.dtype, name="mlp_norm")
+        act = ACTIVATIONS[self.activation]
+        if self.norm == "post":
+            y, weights = attention(x, return_weights, mask)
+            x = attention_norm(x + dropout(y))
+            return mlp_norm(x + dropout(mlp(x, self.mlp_dim, dropout, self.dtype, act))), weights
+        y, weights = attention(attention_norm(x), return_weights, mask)
         x = x + dropout(y)
-        y = nn.LayerNorm(dtype=self.dtype, name="mlp_norm")(x)
-        return x + dropout(mlp(y, self.mlp_dim, dropout, self.dtype)), weights
+        return x + dropout(mlp(mlp_norm(x), self.mlp_dim, dropout, self.dtype, act)), weights
 
 
-def mlp(x: jax.Array, width: int, dropout: nn.Module, dtype: Dtype) -> jax.Array:
+def mlp(
+    x: jax.Array,
+    width: int,
+    dropout: nn.Module,
+    dtype: Dtype,
+    activation: Callable[[jax.Array], jax.Array] = nn.gelu,
+) -> jax.Array:
     """The MLP of a block, [..., D] to the same; its layers belong to the module that calls."""
     hidden = nn.Dense(
         width, dtype=dtype, name="mlp_in",
         kernel_init=declare(KERNEL, cut=-1), bias_init=declare(BIAS, cut=-1),
     )(x)  # fmt: skip
     out = nn.Dense(x.shape[-1], dtype=dtype, name="mlp_out", kernel_init=declare(KERNEL, cut=-2))
-    return out(dropout(nn.gelu(hidden)))
+    return out(dropout(activation(hidden)))
 
 
 class CrossBlock(nn.Module):
@@ -129,7 +150,7 @@ class CrossBlock(nn.Module):
 
 
 class Encoder(nn.Module):
-    """`num_layers` blocks and a last layer normalisation.
+    """`num_layers` blocks and, but for post-norm, a last layer normalisation.
 
     Dropout acts on the output of attention, inside the MLP and on its output.
 
@@ -138,7 +159,8 @@ class Encoder(nn.Module):
       remat: whether the backward pass computes each block anew, so that only the blocks' inputs are
         kept in memory.
       num_slots: learned keys and values besides, in every layer; see `SelfAttention`.
-      last_norm: whether the output is normalised.
+      last_norm: whether the output is normalised; post-norm blocks have done that.
+      norm: of the blocks, as is the activation; see `EncoderBlock`.
     """
 
     num_layers: int
@@ -150,14 +172,18 @@ class Encoder(nn.Module):
     remat: bool = False
     num_slots: int = 0
     last_norm: bool = True
+    norm: str = "pre"
+    activation: str = "gelu"
 
     def describe(self) -> dict[str, str]:
-        """Its size, for the report."""
+        """Its size, and what is unusual of its blocks, for the report."""
+        blocks = [f"{self.norm}-norm"] if self.norm != "pre" else []
+        blocks += [self.activation] if self.activation != "gelu" else []
         return {
             "layers": str(self.num_layers),
             "MLP": str(self.mlp_dim),
             "heads": str(self.num_heads),
-        }
+        } | ({"blocks": ", ".join(blocks)} if blocks else {})
 
     @nn.compact
     def __call__(
@@ -183,13 +209,13 @@ class Encoder(nn.Module):
         intermediates: dict[str, Any] = {"blocks": []}
         block = nn.remat(EncoderBlock, static_argnums=(2, 3)) if self.remat else EncoderBlock
         sizes = self.num_heads, self.mlp_dim, self.dropout_rate, self.dtype, self.attention
-        sizes += (self.num_slots,)
+        sizes += self.num_slots, self.norm, self.activation
         for i in range(self.num_layers):
             x, weights = block(*sizes, name=f"block_{i}")(x, train, return_weights, mask)
             intermediates["blocks"].append(x)
             if return_weights:
                 intermediates.setdefault("attention_weights", []).append(weights)
-        if self.last_norm:
+        if self.last_norm and self.norm == "pre":
             x = nn.LayerNorm(dtype=self.dtype, name="norm")(x)
         return x, intermediates
 

@@ -123,26 +123,45 @@ class ContrastObjective(Objective):
         self, variables: Variables, inputs: Mapping[str, jax.Array], keys: Keys, train: bool
     ) -> tuple[Vectors, dict[str, jax.Array], dict[str, Any]]:
         """The vectors of images and texts; the fusion's losses; the collections after it."""
-        size = len(inputs["words"])
+        tokens, collections = self.tokens(variables, inputs, keys, train)
+        pair, losses, changed = self.contrasted(
+            variables | collections, tokens, inputs["words"], keys, train
+        )
+        return pair, losses, collections | changed
 
-        def read(name: str, which: int) -> Any:
+    def tokens(
+        self, variables: Variables, inputs: Mapping[str, jax.Array], keys: Keys, train: bool
+    ) -> tuple[dict[str, jax.Array], dict[str, Any]]:
+        """The tokens of each modality, [B, T, D], and the collections after it."""
+        return self.ask(variables, lambda model: model.embed(inputs, train=train), keys, train)
+
+    def contrasted(
+        self,
+        variables: Variables,
+        tokens: Mapping[str, jax.Array],
+        words: jax.Array,
+        keys: Keys,
+        train: bool,
+    ) -> tuple[Vectors, dict[str, jax.Array], dict[str, Any]]:
+        """As `vectors`, of embedded tokens and the words int32 [B, n] that a second tower reads."""
+        found: list[Mapping[str, jax.Array]] = []
+        collections: dict[str, Any] = {}
+
+        def read(name: str, which: int) -> jax.Array:
             def of(model: MultimodalViT) -> Any:
-                tokens = model.embed(inputs, train=train)
-                summary, found = model.fuse(tokens, only(name, size), train=train)
+                summary, found = model.fuse(tokens, only(name, len(words)), train=train)
                 return summary, found.get("losses", {})
 
-            return self.ask(variables, of, keys, train, which)
+            (summary, losses), changed = self.ask(variables | collections, of, keys, train, which)
+            found.append(losses)
+            collections.update(changed)
+            return summary
 
-        (images, losses), collections = read("patches", 0)
-        found = [losses]
-        texts = inputs["words"]
-        if self.towers == 1:
-            variables = dict(variables) | collections
-            (texts, more), collections = read("words", 1)
-            found.append(more)
-        rngs = {} if keys.dropout is None else {"dropout": jax.random.fold_in(keys.dropout, 2)}
+        images = read("patches", 1)
+        texts = read("words", 2) if self.towers == 1 else words
+        rngs = {} if keys.dropout is None else {"dropout": jax.random.fold_in(keys.dropout, 3)}
         pair = self.of_heads(variables, images, texts, train, rngs=rngs)
-        return pair, mean_losses(found, size), collections
+        return pair, mean_losses(found, len(words)), collections
 
     def image_vectors(self, variables: Variables, image: jax.Array) -> jax.Array:
         """Of images [B, H, W, C] alone, [B, d]."""

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from multimodal_vit.components import component, get, option
+from multimodal_vit.models import MultimodalViT
 from multimodal_vit.objectives.base import Keys, Outputs, Variables, mean_losses
 from multimodal_vit.objectives.image_text import ContrastHead, ContrastObjective
 from multimodal_vit.objectives.labels import true_inputs
@@ -75,17 +76,26 @@ class Matching(ContrastObjective):
         added = jnp.zeros(len(real))
         kind = self.options.negatives
         passes: list[Mapping[str, jax.Array]] = []
+        tokens, collections = self.tokens(variables, inputs, keys, train)
         if kind in ("law", "order"):
             law = get("task.corruption", self.task.corruption).target
             corrupt = permute_labels if kind == "order" else law
-            false = [inputs | {"words": corrupt(key, batch.labels, self.task)}]
+            words = corrupt(key, batch.labels, self.task)
+
+            def embed(model: MultimodalViT) -> jax.Array:
+                return model.embeddings["words"](words, train=train)
+
+            other, _ = self.ask(variables, embed, keys, train)
+            false = [tokens | {"words": other}]
             counts = [jnp.ones(len(real))]
         else:
             there = back = jnp.zeros(equal.shape)
             if kind == "hard":
-                pair, losses, collections = self.vectors(variables, inputs, keys, train)
+                pair, losses, changed = self.contrasted(
+                    variables | collections, tokens, batch.labels, keys, train
+                )
                 passes.append(losses)
-                variables = dict(variables) | collections
+                collections |= changed
                 there = jax.lax.stop_gradient(pair.scale * pair.images @ pair.texts.T)
                 back = there.T
                 own = jnp.eye(len(equal), dtype=bool)
@@ -94,16 +104,16 @@ class Matching(ContrastObjective):
             texts = drawn(named_key(key, "texts"), there, allowed)
             images = drawn(named_key(key, "images"), back, allowed)
             false = [
-                inputs | {"words": batch.labels[texts]},
-                inputs | {"image": inputs["image"][images]},
+                tokens | {"words": tokens["words"][texts]},
+                tokens | {"patches": tokens["patches"][images]},
             ]
             counts = [allowed.any(axis=1).astype(jnp.float32)] * 2
-        parts = [inputs, *false]
-        rows = {name: jnp.concatenate([part[name] for part in parts]) for name in inputs}
-        own_keys = keys
-        if keys.dropout is not None:
-            own_keys = keys._replace(dropout=jax.random.fold_in(keys.dropout, 3))
-        logits, found, collections = self.apply(variables, rows, own_keys, train)
+        parts = [tokens, *false]
+        rows = {name: jnp.concatenate([part[name] for part in parts]) for name in tokens}
+        (logits, found), changed = self.ask(
+            variables | collections, lambda model: model.answer(rows, train=train), keys, train, 4
+        )
+        collections |= changed
         passes.append(found.get("losses", {}))
         logit = match_logit(logits, self.task.num_classes).reshape(len(parts), -1)
         signs = jnp.array([1.0, *[-1.0] * len(false)])[:, None]

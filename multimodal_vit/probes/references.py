@@ -17,7 +17,7 @@ Reader = Callable[[np.ndarray, np.ndarray], np.ndarray]  # words, labels [N, n] 
 def readers(task: Task, frequencies: np.ndarray) -> dict[str, Reader]:
     """The references by name.
 
-    `text_only` never looks: the best guess from the text alone under the published law.
+    `text_only` never looks: the best guess from the text alone, false texts made as in the thesis.
     `label_set` compares which classes occur, `label_multiset` also how often. `quadrants_k` reads
     the first k positions without a mistake.
 

@@ -125,7 +125,7 @@ def can(test: Mapping[str, Any]) -> str:
     value, (low, high), chance = test[name], test["intervals"][name], test["chance"][name]
     right = (
         f"right on {percent(value)} of the test pairs (95 % interval {100 * low:.1f} to "
-        f"{percent(high)}; always giving the commoner answer: {percent(chance)})"
+        f"{percent(high)}; the same answer to every pair: {percent(chance)})"
     )
     if at_chance(value, low, chance):
         return f"Cannot be told from chance: {right}."

@@ -23,6 +23,13 @@ class SearchTable(LiveTable, SearchDisplay):
         """Reads how far the search is."""
         self._found = summary(search)
 
+    def waits(self) -> None:
+        """Says why nothing happens here."""
+        self.line(
+            "Nothing is left to begin; waiting for the trials of other workers, to take over what "
+            "they may leave. Ctrl-C ends the waiting."
+        )
+
     def begin_run(self, name: str) -> Display:
         """What shows the run that begins."""
         return self.run(name)

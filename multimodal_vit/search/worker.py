@@ -42,6 +42,9 @@ class SearchDisplay(TrialDisplay):
     def look(self, search: "Search") -> None:
         """May read how far the search is: a trial has begun or ended, here or elsewhere."""
 
+    def waits(self) -> None:
+        """Is told, once, that all that is left is with other workers."""
+
 
 class Search:
     """A search as one worker sees it; build it with `Search.open`.
@@ -122,10 +125,7 @@ class Search:
                 return True
             else:
                 if not waiting:
-                    display.line(
-                        "Nothing is left to begin; waiting for the trials of other workers, to "
-                        "take over what they may leave. Ctrl-C ends the waiting."
-                    )
+                    display.waits()
                 waiting = True
                 time.sleep(SECONDS_BETWEEN_LOOKS)
         return False
@@ -144,6 +144,14 @@ class Search:
                     if taken := self._prepare(condition, study, trial, lock, display):
                         return taken
         return None
+
+    def left(self) -> int:
+        """How many trials may still begin or are under way, by the number of trials."""
+        return sum(
+            min(self.config.num_trials, condition.num_settings)
+            - _count(study, "done", "pruned", "failed")
+            for condition, study in self.studies
+        )
 
     def _has_budget(self, condition: Condition, study: optuna.Study) -> bool:
         spent = self.config.max_hours and self.hours(study) >= self.config.max_hours

@@ -28,9 +28,8 @@ class StudyTable(LiveTable, StudyDisplay):
         self._failed: list[StudyRun] = []
         self._elsewhere: list[StudyRun] = []
         self._most_elsewhere = 0
-        self._here: tuple[StudyRun, ...] = ()  # trained as one program
+        self._here: dict[int, tuple[StudyRun, ...]] = {}  # by worker; trained as one program
         self._own: set[StudyRun] = set()  # begun here
-        self._began = time.monotonic()  # the run here
         self._beside: list[float] = []  # seconds that a run took here beside its training
 
     def begin(self, runs: Sequence[StudyRun], flop: Mapping[str, float]) -> None:
@@ -40,20 +39,22 @@ class StudyTable(LiveTable, StudyDisplay):
         done = f", {len(self._done)} of them done already" if self._done else ""
         self.line(f"{len(runs)} runs of {len(flop)} conditions{done}.")
 
-    def starts(self, which: StudyRun, *others: StudyRun) -> Display:
+    def starts(self, which: StudyRun, *others: StudyRun, worker: int = 0) -> Display:
         """Notes the run; what it returns keeps the table up to date."""
-        self._here, self._began = (which, *others), time.monotonic()
-        self._own.update(self._here)
-        seeds = ", ".join(str(run.config.seed) for run in self._here)
-        return self.run(f"{which.condition}, seed{'s' if others else ''} {seeds}")
+        self._here[worker] = (which, *others)
+        self._own.update(self._here[worker])
+        seeds = ", ".join(str(run.config.seed) for run in self._here[worker])
+        return self.run(f"{which.condition}, seed{'s' if others else ''} {seeds}", worker)
+
+    def over(self, worker: int = 0) -> None:
+        """Takes what a worker does from what is under way."""
+        super().over(worker)
+        self._here.pop(worker, None)
 
     def ended(self, which: StudyRun, results: dict[str, Any]) -> None:
         """Notes the result; says it unless it was known before."""
         known, here = which in self._done, which in self._own
-        if which in self._here:
-            together = len(self._here)
-            spent = (time.monotonic() - self._began) / together - results["train_seconds"]
-            self._beside += [max(0.0, spent)] * together
+        self._count_beside(which, results["train_seconds"])
         self._leave(which)
         self._done[which] = results
         if not known:
@@ -65,6 +66,13 @@ class StudyTable(LiveTable, StudyDisplay):
                 f"{duration(results['train_seconds'])}. {self.outlook()}"
             )
 
+    def _count_beside(self, which: StudyRun, train_seconds: float) -> None:
+        """Notes how long a run that ends here took beside its training."""
+        for worker, group in tuple(self._here.items()):
+            if which in group and worker in self.under_way:
+                spent = (time.monotonic() - self.under_way[worker].began) / len(group)
+                self._beside += [max(0.0, spent - train_seconds)] * len(group)
+
     def _said(self, results: dict[str, Any]) -> str:
         if not has_verdict(results):
             return f"loss {results['test']['loss']:.4f}"
@@ -72,8 +80,10 @@ class StudyTable(LiveTable, StudyDisplay):
         return f"{kind} {main_metric(results['test']):.2%} of the test pairs"
 
     def failed(self, which: StudyRun, reason: str) -> None:
-        """Says that the run failed, and why."""
+        """Says that the run failed, and why, once."""
         self._leave(which)
+        if which in self._failed:
+            return
         self._failed.append(which)
         self.line(f"{which.condition}, seed {which.config.seed} failed: {reason}")
 
@@ -87,8 +97,10 @@ class StudyTable(LiveTable, StudyDisplay):
     def _leave(self, which: StudyRun) -> None:
         if which in self._elsewhere:
             self._elsewhere.remove(which)
-        if which in self._here:
-            self._here, self.doing = tuple(w for w in self._here if w is not which), ""
+        for worker, group in tuple(self._here.items()):
+            self._here[worker] = tuple(w for w in group if w is not which)
+            if not self._here[worker]:
+                self.over(worker)
 
     def outlook(self) -> str:
         """How many runs are done, and about how long the rest takes."""
@@ -106,25 +118,27 @@ class StudyTable(LiveTable, StudyDisplay):
 
         And by what a run took here beside its training: data, compilation, tests.
         """
-        done = dict(self._done)  # a thread may ask while runs end
+        now, done = time.monotonic(), dict(self._done)  # a thread may ask while runs end
         seconds = sum(r["train_seconds"] for r in done.values())
         flop = sum(r["pflop"] * 1e15 for r in done.values())
-        flop_here, trained_for = 0.0, 0.0
-        if self._here:
-            flop_here = self.share_here * sum(self._flop[w.condition] for w in self._here)
-            until = self.trained_at or time.monotonic()
-            trained_for = time.monotonic() - until
-            flop += flop_here
-            seconds += until - self._began
+        flop_here, tested = 0.0, [0.0]  # how long runs here have been tested so far
+        for worker, run in tuple(self.under_way.items()):
+            group = self._here.get(worker, ())
+            flop_here += run.share * sum(self._flop[w.condition] for w in group)
+            until = run.trained_at or now
+            seconds += until - run.began
+            tested.append(now - until)
+        flop += flop_here
         if not flop:
             return None
         over = {*done, *self._failed, *self._ended_elsewhere()}
         waiting = [w for w in self._runs if w not in over]
-        left = max(0.0, sum(self._flop[w.condition] for w in waiting) - flop_here)
+        left = max(0.0, sum(self._flop[w.condition] for w in waiting) - flop_here) * seconds / flop
         # Of the first run only what it took so far is known.
-        beside = statistics.fmean(self._beside) if self._beside else trained_for
-        left = left / (flop / seconds) + max(0.0, beside * len(waiting) - trained_for)
-        return left / (1 + self._most_elsewhere)
+        beside = statistics.fmean(self._beside) if self._beside else max(tested)
+        left += max(0.0, beside * len(waiting) - sum(tested))
+        processes = max(1, len(self._here)) + self._most_elsewhere
+        return left / min(processes, max(1, len(waiting)))
 
     def table(self) -> Table | None:
         """The runs by condition."""
@@ -137,7 +151,8 @@ class StudyTable(LiveTable, StudyDisplay):
         for condition in self._flop:
             mine = [w for w in self._runs if w.condition == condition]
             results = [self._done[w] for w in mine if w in self._done]
-            running = sum(w in self._here or w in self._elsewhere for w in mine)
+            here = {w for group in tuple(self._here.values()) for w in group}
+            running = sum(w in here or w in self._elsewhere for w in mine)
             left = len(mine) - len(results) - running - sum(w in self._failed for w in mine)
             row = [condition, str(len(results)), str(running or ""), str(left or "")]
             if results:

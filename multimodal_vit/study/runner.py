@@ -65,6 +65,55 @@ class StudyDisplay:
     def elsewhere(self, which: StudyRun) -> None:
         """Is told of a run that another process holds."""
 
+    def waits(self) -> None:
+        """Is told that all that is left is with other processes."""
+
+
+class Plan:
+    """The runs of a study with their data.
+
+    Args:
+      config: valid.
+      workdir: the study's folder.
+
+    Attributes:
+      config: the study's.
+      workdir: its folder.
+      runs: all of them, in the order in which they are begun.
+
+    Raises:
+      UserError: data that is missing or damaged.
+    """
+
+    def __init__(self, config: ConfigDict, workdir: Path) -> None:
+        self.config, self.workdir = config, workdir
+        self.runs = runs_of(config, workdir)
+        self._splits_of = load_data(which.config for which in self.runs)
+
+    def experiment(self, which: StudyRun) -> Experiment:
+        """A run's experiment."""
+        return Experiment.create(which.config, self._splits_of(which.config))
+
+    def check(self, display: StudyDisplay) -> None:
+        """Checks the folders of all runs, and makes anew what is damaged of finished ones.
+
+        Raises:
+          UserError: a folder holds another configuration's run.
+        """
+        for which in self.runs:
+            which.workdir.check(which.config)
+            mend(which.workdir, display.line)
+
+    def flop(self) -> dict[str, float]:
+        """By condition, the floating-point operations of a whole run."""
+        found: dict[str, float] = {}
+        for which in self.runs:
+            if which.condition not in found:
+                experiment = self.experiment(which)
+                samples = experiment.samples_seen(experiment.total_steps)
+                found[which.condition] = flop_per_example(experiment) * samples
+        return found
+
 
 def run_all(
     config: ConfigDict,
@@ -72,11 +121,21 @@ def run_all(
     display: StudyDisplay | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, str] | None:
-    """Runs what is missing of a study.
+    """Runs what is missing of a study; see `Plan`, its `check` and `complete`."""
+    display = display or StudyDisplay()
+    plan = Plan(config, workdir)
+    plan.check(display)
+    display.begin(plan.runs, plan.flop())
+    return complete(plan, display, should_stop)
+
+
+def complete(
+    plan: Plan, display: StudyDisplay, should_stop: Callable[[], bool]
+) -> dict[str, str] | None:
+    """Runs what is missing of a study that was checked.
 
     Args:
-      config: valid.
-      workdir: the study's folder.
+      plan: of the study.
       display: is told what happens.
       should_stop: asked often; True saves the run that is under way and returns.
 
@@ -85,29 +144,11 @@ def run_all(
       study's; None where it was stopped before the end. A failed run is not tried again.
 
     Raises:
-      UserError: data that is missing or not what a finished run saw, or a run's folder that holds
-        another configuration.
+      UserError: data that is not what a finished run saw.
     """
-    display = display or StudyDisplay()
-    runs = runs_of(config, workdir)
-    splits_of = load_data(which.config for which in runs)
-    for which in runs:
-        which.workdir.check(which.config)
-        mend(which.workdir, display.line)
-
-    def experiment_of(which: StudyRun) -> Experiment:
-        return Experiment.create(which.config, splits_of(which.config))
-
-    flop: dict[str, float] = {}
-    for which in runs:
-        if which.condition not in flop:
-            experiment = experiment_of(which)
-            samples = experiment.samples_seen(experiment.total_steps)
-            flop[which.condition] = flop_per_example(experiment) * samples
-    display.begin(runs, flop)
 
     def train(group: Sequence[StudyRun]) -> None:
-        experiments = [experiment_of(which) for which in group]
+        experiments = [plan.experiment(which) for which in group]
         folders = [which.workdir for which in group]
         try:
             found = run_seeds(experiments, folders, display.starts(*group), should_stop)
@@ -121,7 +162,7 @@ def run_all(
                 folder.save_failure("out of memory on the device")
         jax.clear_caches()  # each run compiles its own programs; free this one's
 
-    left, failed = runs, {}
+    left, failed = plan.runs, {}
     while left:
         busy = []
         for which in left:
@@ -130,7 +171,7 @@ def run_all(
             if not which.workdir.is_over() and (before := which.starts_from) is not None:
                 if before.failure() is not None:
                     reason = f"the run of {before.path.parent.name} that it starts from failed"
-                    failed[str(which.workdir.path.relative_to(workdir))] = reason
+                    failed[str(which.workdir.path.relative_to(plan.workdir))] = reason
                     display.failed(which, reason)
                     continue
                 if not before.is_over():
@@ -144,16 +185,17 @@ def run_all(
                         continue
                     if not which.workdir.is_over():  # nor has it ended elsewhere just now
                         with contextlib.ExitStack() as stack:
-                            others = left if config.seeds_together else ()
+                            others = left if plan.config.seeds_together else ()
                             train([which, *_free_seeds(which, others, stack)])
             if (reason := which.workdir.failure()) is not None:
-                failed[str(which.workdir.path.relative_to(workdir))] = reason
+                failed[str(which.workdir.path.relative_to(plan.workdir))] = reason
                 display.failed(which, reason)
-            elif (results := finished(experiment_of(which), which.workdir)) is not None:
+            elif (results := finished(plan.experiment(which), which.workdir)) is not None:
                 display.ended(which, results)
             else:
                 return None  # it was stopped
         if len(busy) == len(left):
+            display.waits()
             time.sleep(SECONDS_BETWEEN_LOOKS)
         left = busy
     return failed

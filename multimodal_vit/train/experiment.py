@@ -268,6 +268,14 @@ def available_devices() -> list[jax.Device]:
 
 
 def _total_steps(config: ConfigDict, count: int) -> int:
-    """The steps of the budget in whole epochs of so many pairs."""
-    epochs = max(1, round(config.train.num_samples / count))
-    return epochs * sampler.steps_per_epoch(count, config.train.batch_size)
+    """The steps of the budget: whole epochs of so many pairs, or what is asked to a step.
+
+    To a step where validations are counted in steps (`train.steps_per_validation`).
+    """
+    train = config.train
+    if not train.steps_per_validation:
+        epochs = max(1, round(train.num_samples / count))
+        return epochs * sampler.steps_per_epoch(count, train.batch_size)
+    epochs, rest = divmod(train.num_samples, count)
+    steps = epochs * sampler.steps_per_epoch(count, train.batch_size)
+    return max(1, steps + math.ceil(rest / train.batch_size))

@@ -111,16 +111,14 @@ class LiveTable:
     Subclasses give `table` and `outlook`.
 
     Attributes:
-      doing: what is under way, in a line.
-      share_here: how much of the training under way is done, from 0 to 1.
-      trained_at: the time (`time.monotonic`) at which it was; None before.
+      doing: what is under way besides runs, in a line.
+      under_way: the run of each worker; 0 is this process.
     """
 
     def __init__(self, console: rich.console.Console) -> None:
         self._console = console
         self.doing = "reading the data"
-        self.share_here = 0.0
-        self.trained_at: float | None = None
+        self.under_way: dict[int, RunOfTable] = {}
         self._live: rich.live.Live | None = None
         self._said_at = time.monotonic()
         self._over = threading.Event()
@@ -135,11 +133,16 @@ class LiveTable:
         raise NotImplementedError
 
     def _render(self) -> rich.console.Group:
+        doing = "\n".join(self._doing())
         table = self.table()
         if table is None:
-            return rich.console.Group(rich.text.Text(self.doing))
-        below = f"{self.outlook()}\n{self.doing}".rstrip()
-        return rich.console.Group(without_empty_columns(table), rich.text.Text(below))
+            return rich.console.Group(rich.text.Text(doing))
+        below = rich.text.Text(f"{self.outlook()}\n{doing}".rstrip())
+        return rich.console.Group(without_empty_columns(table), below)
+
+    def _doing(self) -> list[str]:
+        """What is under way: a line for each run, or one where there is none."""
+        return [run.doing for _, run in sorted(self.under_way.items())] or [self.doing]
 
     def line(self, text: str) -> None:
         """Prints a line that stays."""
@@ -149,7 +152,7 @@ class LiveTable:
     def tick(self) -> None:
         """Says what is under way, and when all of it will be over."""
         outlook = self.outlook() if self.table() is not None else ""
-        self.line(". ".join(filter(None, (self.doing, outlook))))
+        self.line(". ".join(filter(None, ("; ".join(self._doing()), outlook))))
 
     def _tick_each_minute(self) -> None:
         """In a thread of its own: compilation, tests and the reading of data take minutes too."""
@@ -158,11 +161,15 @@ class LiveTable:
                 self._said_at = time.monotonic()
                 self.tick()
 
-    def run(self, name: str) -> Display:
-        """A display for a run that begins; it keeps the table up to date."""
-        self.share_here, self.trained_at = 0.0, None
-        self.doing = f"{name}: begins"
-        return _RunOfTable(self, name)
+    def run(self, name: str, worker: int = 0) -> "RunOfTable":
+        """A display for a worker's run that begins; it keeps the table up to date."""
+        self.doing = ""
+        self.under_way[worker] = RunOfTable(self, name)
+        return self.under_way[worker]
+
+    def over(self, worker: int = 0) -> None:
+        """Takes a worker's run, if it has one, from what is under way."""
+        self.under_way.pop(worker, None)
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -184,37 +191,44 @@ class LiveTable:
             self._clock.join()
         if self._live is not None:
             self._live.stop()
-        self.doing = ""
         if (table := self.table()) is not None:
             show(self._console, table)
             self.line(self.outlook())
 
 
-class _RunOfTable(Display):
-    """Hands the progress of one run to a table."""
+class RunOfTable(Display):
+    """Hands the progress of one run to a table.
+
+    Attributes:
+      name: of the run.
+      doing: where it is, in a line.
+      share: how much of its training is done, from 0 to 1.
+      began: when it began here, by the monotonic clock.
+      trained_at: when its training ended; None before. Then it is tested.
+    """
 
     def __init__(self, table: LiveTable, name: str) -> None:
-        self._table, self._name = table, name
+        self._table, self.name = table, name
         self._total = self._batch_size = 1
+        self.doing, self.share, self.began = f"{name}: begins", 0.0, time.monotonic()
+        self.trained_at: float | None = None
 
     def begin(self, total_steps: int, batch_size: int, step: int) -> None:
         """Notes the size of the run."""
         if step:
-            self._table.line(f"{self._name} continues from step {step} of {total_steps}.")
+            self._table.line(f"{self.name} continues from step {step} of {total_steps}.")
         self._total, self._batch_size = total_steps, batch_size
-        self._table.doing = f"{self._name}: compiling"
+        self.doing = f"{self.name}: compiling"
 
     def update(self, step: int, loss: float | None, seconds_per_step: float) -> None:
         """Updates the table's line."""
-        self._table.share_here = step / self._total
+        self.share = step / self._total
         rate = self._batch_size / seconds_per_step
-        self._table.doing = (
-            f"{self._name}: step {step}/{self._total}, {rate:,.0f} examples/s, {self.best}"
-        )
+        self.doing = f"{self.name}: step {step}/{self._total}, {rate:,.0f} examples/s, {self.best}"
 
     def __exit__(self, *error: object) -> None:
-        self._table.trained_at = time.monotonic()
-        self._table.doing = f"{self._name}: trained, being tested"
+        self.trained_at = time.monotonic()
+        self.doing = f"{self.name}: trained, being tested"
 
 
 def end_time(seconds: float) -> str:

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from multimodal_vit.components import component, option
 from multimodal_vit.models.base import Fusion
 from multimodal_vit.models.dropout import Dropout
-from multimodal_vit.models.encoder import TRUNK, Encoder, encoder_problems
+from multimodal_vit.models.encoder import ACTIVATIONS, NORMS, TRUNK, Encoder, encoder_problems
 from multimodal_vit.models.joint_map import joint_attention, joint_map
 from multimodal_vit.models.streams import Trunk, registers
 from multimodal_vit.sampler import Task
@@ -42,15 +42,18 @@ class SingleEncoder(Fusion):
     uses: ClassVar[tuple[str, ...]] = TRUNK
 
     class Options:
-        """What each token gets besides its position."""
+        """What each token gets besides its position; the blocks."""
 
         modality_embeddings: bool = option(False, "a learned vector for each modality besides")
+        norm: str = option("pre", "before attention and MLP, or of the sums: post", choices=NORMS)
+        activation: str = option("gelu", "of the MLP", choices=tuple(ACTIVATIONS))
 
     @classmethod
     def build(cls, model: ConfigDict, task: Task, options: ConfigDict) -> "SingleEncoder":
         """The encoder that `config.model` describes."""
         del task
-        return cls(Trunk.of(model).encoder(), options.modality_embeddings, model.num_registers)
+        encoder = Trunk.of(model).encoder(norm=options.norm, activation=options.activation)
+        return cls(encoder, options.modality_embeddings, model.num_registers)
 
     @staticmethod
     def problems(config: ConfigDict, task: Task | None = None) -> Iterator[str]:
