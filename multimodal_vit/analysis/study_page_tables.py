@@ -42,7 +42,7 @@ def results(
     rows = [(c.name, "", [mine[i] for mine in cells.values()]) for i, c in enumerate(conditions)]
     caption = (
         "On the test split, mean ± standard deviation over seeds; the interval is over seeds, of a "
-        "single run over images; chance: always giving the commoner answer"
+        "single run over images; chance: the same answer to every pair"
     )
     return PageTable(caption, list(cells), rows)
 
