@@ -120,7 +120,6 @@ class LiveTable:
         self.doing = "reading the data"
         self.under_way: dict[int, RunOfTable] = {}
         self._live: rich.live.Live | None = None
-        self._said_at = time.monotonic()
         self._over = threading.Event()
         self._clock: threading.Thread | None = None
 
@@ -146,7 +145,6 @@ class LiveTable:
 
     def line(self, text: str) -> None:
         """Prints a line that stays."""
-        self._said_at = time.monotonic()
         self._console.print(text, soft_wrap=True)
 
     def tick(self) -> None:
@@ -156,10 +154,8 @@ class LiveTable:
 
     def _tick_each_minute(self) -> None:
         """In a thread of its own: compilation, tests and the reading of data take minutes too."""
-        while not self._over.wait(self._said_at + SECONDS_BETWEEN_RUN_LINES - time.monotonic()):
-            if time.monotonic() >= self._said_at + SECONDS_BETWEEN_RUN_LINES:
-                self._said_at = time.monotonic()
-                self.tick()
+        while not self._over.wait(SECONDS_BETWEEN_RUN_LINES):
+            self.tick()
 
     def run(self, name: str, worker: int = 0) -> "RunOfTable":
         """A display for a worker's run that begins; it keeps the table up to date."""
