@@ -10,7 +10,7 @@ from typing import Any
 from run_figures import Runs, figure, get
 
 from multimodal_vit.analysis.cells import PageTable
-from multimodal_vit.analysis.figures import short_number
+from multimodal_vit.analysis.drawing import short_number
 
 SIZES = (100, 1_000, 10_000)  # labelled pairs, at the end of a condition's name
 MONITORS = ("spread", "target_deviation", "clusters_used", "varied_error")

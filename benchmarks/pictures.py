@@ -9,7 +9,7 @@ The runs must have been asked all suites (`--suites=all`, or a study). The task 
 import argparse
 from pathlib import Path
 
-from multimodal_vit.analysis import figures, scale_figure
+from multimodal_vit.analysis import drawing, figures, scale_figure
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.workdir import Workdir
 
@@ -22,14 +22,14 @@ def main() -> None:
     given = parser.parse_args()
     given.into.mkdir(parents=True, exist_ok=True)
     experiment = Experiment.create(Workdir(given.runs[0]).saved_config(), for_training=False)
-    figures.save(figures.task_sheet(experiment, 4), given.into / "task.png", dpi=80)
+    drawing.save(figures.task_sheet(experiment, 4), given.into / "task.png", dpi=80)
     scales, said = {}, {}
     for run in given.runs:
         results = Workdir(run).results()
         verdict, name = results["verdict"], results["config_name"]
         scales[name] = [verdict["scale"]]
         said[name] = "reads in order" if verdict["reads_order"] else "does not read in order"
-    figures.save(scale_figure.strip(scales, said), given.into / "scale.png", dpi=130)
+    drawing.save(scale_figure.strip(scales, said), given.into / "scale.png", dpi=130)
 
 
 if __name__ == "__main__":

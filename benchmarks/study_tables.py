@@ -21,7 +21,7 @@ import objective_tables
 from run_figures import Runs, figure, get, read, row
 
 from multimodal_vit.analysis.cells import PageTable, cell
-from multimodal_vit.analysis.figures import short_number
+from multimodal_vit.analysis.drawing import short_number
 from multimodal_vit.foils import SURE, level
 from multimodal_vit.probes.verdict import verdict
 from multimodal_vit.train.writer import read_metrics

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from multimodal_vit import config as configuration
 from multimodal_vit import distributed
-from multimodal_vit.analysis import figures, tables
+from multimodal_vit.analysis import drawing, figures, tables
 from multimodal_vit.errors import UserError
 from multimodal_vit.files import remove_left_over
 from multimodal_vit.interruption import stop_on_signal
@@ -245,7 +245,7 @@ def run_sample(config: ConfigDict, workdir: Workdir, console: Console, wav: bool
     workdir.make_folder()
     remove_left_over(workdir.path)
     path = workdir.path / SAMPLES
-    figures.save(figures.task_sheet(experiment, SHEET_EXAMPLES), path, dpi=110)
+    drawing.save(figures.task_sheet(experiment, SHEET_EXAMPLES), path, dpi=110)
     console.print(f"{SHEET_EXAMPLES} examples of the task in {path}", soft_wrap=True)
     say_missing_signs(experiment, console)
     if wav:

@@ -157,7 +157,7 @@ def _run(argv: list[str]) -> int:
     if values.mode == "search":
         from multimodal_vit.search_command import run_search  # late: only a search needs Optuna
 
-        return run_search(config, Path(folder), console, argv, values.workers)
+        return run_search(config, Path(folder), console, command, argv, values.workers)
     if values.mode in ("predict", "export"):
         from multimodal_vit.use_command import run_use  # late: nothing else needs it
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from multimodal_vit import workers
 from multimodal_vit.analysis import search_report
+from multimodal_vit.analysis.search_page import write_search_report
 from multimodal_vit.files import remove_left_over, replacing
 from multimodal_vit.interruption import stop_on_signal
 from multimodal_vit.search import definition
@@ -27,7 +28,12 @@ TABLE = "trials.csv"
 
 
 def run_search(
-    config: ConfigDict, folder: Path, console: Console, argv: Sequence[str], asked: str | None
+    config: ConfigDict,
+    folder: Path,
+    console: Console,
+    command: str,
+    argv: Sequence[str],
+    asked: str | None,
 ) -> int:
     """Works on a search, alone or with others, and reports what is found when it ends.
 
@@ -35,7 +41,8 @@ def run_search(
       config: of the search.
       folder: the search's workdir, shared by all who work on it.
       console: for progress and tables.
-      argv: the command line, for workers.
+      command: the command line, for the report.
+      argv: the same, for workers.
       asked: --workers; None: 1. More than one see fewer finished trials when they choose the next.
 
     Returns:
@@ -56,7 +63,7 @@ def run_search(
             ended = search.work(display, lambda: bool(received))
         with search.alone():  # others may be writing the same files
             found = summary(search)
-            _report(search, found, folder, console)
+            _report(search, found, folder, console, command)
     if not ended:
         console.print("Stopped and saved. The same command continues.")
         return 130 if received[0] == signal.SIGINT else 0
@@ -111,22 +118,24 @@ class _Reporter(SearchDisplay):
         workers.say("waits")
 
 
-def _report(search: Search, found: dict[str, Any], folder: Path, console: Console) -> None:
+def _report(
+    search: Search, found: dict[str, Any], folder: Path, console: Console, command: str
+) -> None:
     search_report.write_csv(found, folder / TABLE)
     Workdir(folder).save_json(RESULTS, found)
     for condition, _ in search.studies:
         if (source := winner_source(found, condition)) is not None:
             with replacing(folder / f"{condition.name}_winner.py") as file:
                 file.write(source)
-    left_out = []
+    write_search_report(found, folder, command)
     for condition, _ in search.studies:
-        left_out += search_report.draw(found, condition.name, folder)
         if found["conditions"][condition.name]["winner"] is not None:
             show(console, search_report.table(found, condition.name))
-    for line in (*search_report.remarks(found), *left_out):
+    for line in search_report.remarks(found):
         console.print(line, soft_wrap=True)
     console.print(
-        f"The test split was not looked at. In {folder}: {TABLE}, {RESULTS}, and for each "
-        "condition its winner as a configuration file, <condition>_winner.py, and its figures",
+        f"The test split was not looked at. In {folder}: report.html, report.md, {TABLE}, "
+        f"{RESULTS}, figures/, and for each condition its winner as a configuration file, "
+        "<condition>_winner.py",
         soft_wrap=True,
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from multimodal_vit.analysis import figures, tables
+from multimodal_vit.analysis import drawing, figures, probe_screens, tables
 from multimodal_vit.errors import DamagedError
 from multimodal_vit.models import parameter_count
 from multimodal_vit.run_files import METRICS
@@ -38,7 +38,7 @@ def describe(experiment: Experiment, workdir: Workdir, console: Console) -> None
 def draw_samples(experiment: Experiment, path: Path, console: Console) -> None:
     """Draws the sheet beside a run, which no picture ends."""
     with beside(path, console):
-        figures.save(figures.task_sheet(experiment, SHEET_EXAMPLES), path, dpi=110)
+        drawing.save(figures.task_sheet(experiment, SHEET_EXAMPLES), path, dpi=110)
         say_missing_signs(experiment, console)
 
 
@@ -62,7 +62,7 @@ def beside(path: Path, console: Console) -> Iterator[None]:
 
 def say_missing_signs(experiment: Experiment, console: Console) -> None:
     """Says which class names have signs that pictures cannot show."""
-    if missing := figures.names_without_signs(experiment.splits.train.class_names):
+    if missing := drawing.names_without_signs(experiment.splits.train.class_names):
         names = ", ".join(missing[:5]) + (" …" if len(missing) > 5 else "")
         console.print(
             f"The pictures' font has no signs for {names}: there they show boxes. Name another "
@@ -94,7 +94,7 @@ def show_results(results: dict[str, Any], workdir: Workdir, console: Console) ->
 def show_verdict(said: Mapping[str, Any], console: Console) -> None:
     """What a model can do and what it uses, in words."""
     console.print()
-    for line in tables.verdict_lines(said):
+    for line in probe_screens.verdict_lines(said):
         console.print(line, soft_wrap=True, highlight=False)
 
 
@@ -110,7 +110,7 @@ def show_study(found: Mapping[str, Any], console: Console) -> None:
 
 def show_probes(title: str, found: Mapping[str, Any], console: Console) -> None:
     """The tables of suites and checks, and what was not asked."""
-    for table in tables.probe_tables(title, found):
+    for table in probe_screens.probe_tables(title, found):
         show(console, table)
     for name, reason in found.get("skipped", {}).items():
         console.print(f"not asked: {name}: {reason}", soft_wrap=True)

@@ -13,9 +13,7 @@ from multimodal_vit.analysis import report
 from multimodal_vit.evaluate import has_verdict
 from multimodal_vit.files import remove_left_over
 from multimodal_vit.interruption import stop_on_signal
-from multimodal_vit.showing import (
-    show_study,
-)
+from multimodal_vit.showing import show_study
 from multimodal_vit.study import definition as study
 from multimodal_vit.study.definition import StudyRun
 from multimodal_vit.study.display import StudyTable
@@ -65,6 +63,7 @@ def run_study(
     if failed is None:
         console.print("Stopped and saved. The same command continues.")
         return 130 if received[0] == signal.SIGINT else 0
+    console.print("Drawing the report.")
     with Workdir(folder).locked(wait=True):  # others may have come to the end of the study too
         write_table(plan.runs, folder / TABLE)
         found = None

@@ -96,8 +96,18 @@ def open_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
 
 
+def without_empty_columns(table: Table) -> Table:
+    """The table without the columns that say nothing in any row; it is changed."""
+    table.columns = [c for c in table.columns if any(str(cell).strip() for cell in c.cells)]
+    return table
+
+
 def show(console: Console, table: Table) -> None:
-    """Prints a table with all its figures; a narrow terminal wraps its lines."""
+    """Prints a table with all its figures; a narrow terminal wraps its lines.
+
+    Columns that are empty are left out.
+    """
+    table = without_empty_columns(table)
     wide = console.options.update(width=WIDEST, max_width=WIDEST)
     width = max(console.width, Measurement.get(console, wide, table).maximum)
     options = console.options.update(width=width, max_width=width)

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from rich.console import Console
 from rich.table import Table
 
-from multimodal_vit.analysis import figures
+from multimodal_vit.analysis import drawing
 from multimodal_vit.errors import UserError
 from multimodal_vit.export.card import CARD
 from multimodal_vit.export.writing import FORMATS, export
@@ -91,7 +91,7 @@ def _predict(folder: Path, values: flags.FlagValues, console: Console) -> int:
     figure = prediction_figure(
         found.image, found.text, found.classes, found.true, maps, model.task.grid
     )
-    figures.save(figure, place / PICTURE, dpi=110)
+    drawing.save(figure, place / PICTURE, dpi=110)
     console.print(
         f"What the model saw: {place / PICTURE} (training pictures: "
         f"{model.about.appearance.describe()})",

@@ -132,6 +132,9 @@ class ReportedRun(Display):
         """Tells what deserves a line."""
         say("says", text=text)
 
+    def __exit__(self, *error: object) -> None:
+        say("trained")
+
 
 # ---- in the process that starts them ----
 
@@ -217,6 +220,9 @@ class Workers:
             self._is_idle(worker, True)
         elif what == "begin" and run is not None:
             run.begin(**event)
+        elif what == "trained":
+            if run is not None:
+                run.__exit__()
         elif what == "update" and run is not None:
             run.best = event.pop("best")
             run.update(**event)

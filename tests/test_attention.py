@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.legend import Legend
 
 from multimodal_vit.analysis import attention_figures
 from multimodal_vit.data.image_set import ImageSet, Splits
@@ -376,4 +377,10 @@ def test_the_figures_name_the_wrong_word_and_the_chance(tiny_config, tiny_splits
         for k in (result.example.words[1, wrong], result.example.labels[wrong])
     )
     titles = [a.get_title().strip() for a in attention_figures.true_and_false(result).axes]
-    assert f"false: {said} is {shown}" in titles
+    assert f"the text is false\nposition {wrong + 1}: says {said}, shows {shown}" in titles
+    legends = [
+        text.get_text()
+        for legend in attention_figures.true_and_false(result).findobj(Legend)
+        for text in legend.get_texts()
+    ]
+    assert legends == ["the quadrant that the word names", "the same of a wrong word"]

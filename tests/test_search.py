@@ -18,6 +18,7 @@ import optuna
 import pandas as pd
 import pytest
 from conftest import ROOT, command_environment, run_command
+from pages import CHROMIUM, check_page
 from PIL import Image
 
 from multimodal_vit import main as main_module
@@ -130,11 +131,17 @@ def test_a_search_ends_in_tables_figures_and_a_winner_that_is_a_config(folder):
         assert row.match_accuracy_mean == pytest.approx(accuracies.mean())
         assert row.match_accuracy_std == pytest.approx(accuracies.std())
         assert row.hours > 0
-    for name in ("patch_parallel_coordinate", "patch_importances"):
-        if name != "patch_importances" or table.match_accuracy_mean.nunique() == 2:
-            assert (found / f"{name}.svg").exists()
-            with Image.open(found / f"{name}.png") as image:
-                assert len(image.convert("L").getcolors()) > 20
+    drawn = found / "figures" / "patch_parallel_coordinate.png"
+    with Image.open(drawn) as image:
+        assert len(image.convert("L").getcolors()) > 20
+    shown = pd.read_csv(drawn.with_suffix(".csv"))
+    assert list(shown.match_accuracy_mean) == list(table.match_accuracy_mean)
+    assert drawn.with_suffix(".svg").exists()
+    assert not list(found.rglob("*importances*"))  # of two trials they would say nothing
+    page = (found / "report.html").read_text()
+    assert "No importances of the fields are drawn: 2 finished trials say too little" in page
+    assert "95 % interval over 2 seeds" in page
+    assert "accelerator hours for 2 finished trials of 2 seeds each" in page
     winner = table.loc[table.match_accuracy_mean.idxmax()]
     sheet = run_command(
         "--mode=sample", "--config=found/patch_winner.py", "--workdir=sheet", cwd=folder
@@ -644,7 +651,7 @@ def a_search(chance, above, trials=3):
     rows = [
         {
             "trial": i, "status": "done", "reason": "", "setting": {"a.x": i, "a.y": 0},
-            "match_accuracy_mean": 0.52, "chance": [chance], "above_chance": [above],
+            "match_accuracy_mean": 0.52 - i / 1000, "chance": [chance], "above_chance": [above],
             "reads_order": [True, False], "order_auroc": [0.99, 0.5],
         }
         for i in range(trials)
@@ -667,9 +674,28 @@ def test_a_search_whose_best_is_at_chance_says_so_and_few_trials_too():
     said = "\n".join(remarks(a_search(0.51, above=False)))
     assert "Warning: the best trial of patch, 52.00%, cannot be told from chance, 51.00%" in said
     assert "its winner reads in order with 1 of 2 seeds" in said
-    assert "3 finished trials for 2 fields: their importances say little; 20 or more" in said
+    assert "no importances of the fields are drawn: 3 finished trials say too little; 20" in said
+    few = remarks(a_search(0.4, above=True, trials=12))
+    assert "12 finished trials for 2 fields: their importances say little" in "\n".join(few)
     said = "\n".join(remarks(a_search(0.4, above=True, trials=20)))
     assert "Warning" not in said
+    assert "importances" not in said
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_the_page_of_a_search_in_a_browser(tmp_path, width, scheme):
+    from multimodal_vit.analysis.search_page import write_search_report
+
+    found = a_search(0.4, above=True, trials=12) | {"title": "A search"}
+    found["budget"] |= {"sampler": "random", "pruner": "none", "seed": 0}
+    for row in found["conditions"]["patch"]["trials"]:
+        row |= {"match_accuracy": [row["match_accuracy_mean"]] * 2, "match_accuracy_std": 0.0}
+        row |= {"class_accuracy_mean": 0.9, "class_accuracy_std": None, "seeds": 2, "hours": 0.1}
+    write_search_report(found, tmp_path, "a command")
+    check_page(tmp_path / "report.html", width, scheme)
+    assert (tmp_path / "figures" / "patch_importances.csv").exists()
+    assert "1 of 2 seeds read in order" in (tmp_path / "report.md").read_text()
 
 
 def test_what_an_accuracy_must_be_read_beside():

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT, command_environment, run_command
 from ml_collections import ConfigDict
+from pages import CHROMIUM, check_page, check_print
 
 from multimodal_vit import config as configuration
 from multimodal_vit.config import changed, small
@@ -22,8 +23,6 @@ from multimodal_vit.errors import UserError
 from multimodal_vit.files import read_json, write_json
 from multimodal_vit.study import cross, from_file, study
 from multimodal_vit.study.definition import problems, runs_of
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 STUDY = '''
 from multimodal_vit.config import changed, small
@@ -315,39 +314,23 @@ def test_every_figure_is_there_as_png_and_svg_and_in_the_markdown(finished):
     for name in names:
         for kind in ("png", "svg"):
             assert (folder / "decay" / "figures" / f"{name}.{kind}").stat().st_size > 1000
+        assert len(pd.read_csv(folder / "decay" / "figures" / f"{name}.csv")) > 0
+    curves = pd.read_csv(folder / "decay" / "figures" / "curves.csv")
+    assert set(curves.split) == {"train", "validation"}
+    assert set(curves.seed) == {0, 1}
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_the_report_in_a_browser(finished, width, scheme, tmp_path):
-    """No sideways scrolling, no broken picture, no request, no complaint; dark pages are dark."""
-    from playwright.sync_api import sync_playwright
-
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "dark")])
+def test_the_report_in_a_browser(finished, width, scheme):
     folder, _ = finished
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-background-networking"]
-        )
-        page = browser.new_context(
-            viewport={"width": width, "height": 800}, color_scheme=scheme
-        ).new_page()
-        said, asked = [], []
-        page.on("console", lambda message: said.append(message.text))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto((folder / "decay" / "report.html").as_uri())
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        pictures = page.evaluate("[...document.images].map(i => [i.naturalWidth, i.alt.length])")
-        assert len(pictures) >= 6
-        assert all(size > 0 and words > 10 for size, words in pictures)
-        assert said == []
-        assert [url for url in asked if not url.startswith(("data:", "file:"))] == []
-        background = page.evaluate("getComputedStyle(document.body).backgroundColor")
-        red = int(re.search(r"\d+", background)[0])
-        assert red > 200 if scheme == "light" else red < 60
-        sources = page.evaluate("[...document.images].map(i => i.currentSrc.length)")
-        assert all(length > 1000 for length in sources)
-        browser.close()
+    check_page(folder / "decay" / "report.html", width, scheme)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+def test_the_report_on_paper(finished):
+    folder, _ = finished
+    check_print(folder / "decay" / "report.html")
 
 
 # ---- definitions ----

@@ -12,6 +12,7 @@ import pytest
 from conftest import ROOT, run_command
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pages import CHROMIUM, check_page
 
 from multimodal_vit import config as configuration
 from multimodal_vit import evaluate, evaluate_checks, sampler
@@ -551,7 +552,8 @@ def test_a_run_that_was_asked_everything_has_a_page_with_all_of_it(asked):
         "reads 3 of the positions", "compares which classes occur and how often", "near_foil",
         "reads in order", "count_foil", "does not depend on how readily", "repeat.py",
         "95 % intervals by image", "true text higher, same grid",
-        "swap_words_and_images", "Attention and occlusion", "Calibration", "Pictures: digits_conv",
+        "swap_words_and_images", "Attention and occlusion", "How sure it may be",
+        "Pictures: digits_conv", "Pictures of failed checks",
         "other classes than the text names",
     ):  # fmt: skip
         assert part in page, part
@@ -561,6 +563,13 @@ def test_a_run_that_was_asked_everything_has_a_page_with_all_of_it(asked):
     assert "## What it uses" in (folder / "run" / "report.md").read_text()
     for absent in ("conditions", "Hedges", "t-test", "over seeds", "± "):  # it is a single run
         assert absent not in page, absent
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (390, "light")])
+def test_the_page_of_a_run_in_a_browser(asked, width, scheme):
+    folder, _ = asked
+    check_page(folder / "run" / "report.html", width, scheme)
 
 
 def test_the_verdict_is_kept_shown_and_on_the_page(asked):

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from multimodal_vit import jax_settings, locking
-from multimodal_vit.analysis import figures
+from multimodal_vit.analysis import drawing, figures
 from multimodal_vit.errors import DamagedError, UserError, way_out
 from multimodal_vit.files import (
     UNFINISHED,
@@ -261,15 +261,15 @@ def test_names_are_drawn_as_text_whatever_signs_they_hold(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         figure = figures.sample_sheet(images, words, words[:, ::-1], (2, 2), NAMES)
-        figures.save(figure, tmp_path / "sheet.png", dpi=40)
+        drawing.save(figure, tmp_path / "sheet.png", dpi=40)
         figures.curves([], "$\\frac{1}{$", tmp_path / "curves.png")
     title = figure.axes[0].get_title()
     assert NAMES[0] in title
     for axes in figure.axes:
         assert not axes.title.get_parse_math()
         assert not axes.xaxis.label.get_parse_math()
-    assert "日本" in figures.names_without_signs(NAMES)
-    assert figures.names_without_signs(("zero", "Größe", "$x$")) == []
+    assert "日本" in drawing.names_without_signs(NAMES)
+    assert drawing.names_without_signs(("zero", "Größe", "$x$")) == []
 
 
 def test_at_every_point_of_its_writing_a_file_is_the_old_or_the_new_one(tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """Pictures of where a model looks and what it uses, drawn from an `AttentionResult`.
 
-Every function returns a `Figure` in matplotlib's current style (see `study_figures.themed`). Maps
-lie over the image in grey: no colour is no attention, or no effect.
+Every function returns a `Figure` in matplotlib's current style (see `pages.themed`). Bright is much
+attention, dark is none; of what hiding does, no colour is no effect.
 """
 
 import textwrap
@@ -13,23 +13,37 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.text import Text
 from matplotlib.ticker import PercentFormatter
 
-from multimodal_vit.analysis.figures import BLUE, GREEN, RED, shortened
+from multimodal_vit.analysis.drawing import (
+    BLUE,
+    GREEN,
+    HALF,
+    RED,
+    SMALL,
+    TEXT,
+    TINY,
+    WIDE,
+    shortened,
+)
 from multimodal_vit.analysis.overlays import (
     add_colorbar,
     draw_amounts,
     draw_changes,
     draw_image,
+    explain_frames,
     height_by_width,
     outline_quadrant,
     write_quadrants,
 )
+from multimodal_vit.analysis.sheets import differences
 from multimodal_vit.probes.attention import AttentionResult
 from multimodal_vit.probes.maps import quadrant_overlap, shares
 
 Direction = Literal["word_to_patch", "patch_to_word"]
 LABELS: dict[Direction, str] = {
-    "word_to_patch": "share of the word's attention to the image that falls on the patch",
-    "patch_to_word": "share of the patch's attention to the text that falls on the word",
+    "word_to_patch": "share of the word's attention to the image that falls on the patch (bright: "
+    "much)",
+    "patch_to_word": "share of the patch's attention to the text that falls on the word (bright: "
+    "much)",
 }
 OWN: dict[Direction, str] = {
     "word_to_patch": "own_quadrant_share",
@@ -56,9 +70,10 @@ def attention(result: AttentionResult, direction: Direction, by_head: bool = Fal
         rows, own, name = maps.mean(axis=1), own.mean(axis=1), "layer"  # (L, n, P), (L,)
     words = [shortened(result.class_names[word]) for word in result.example.words[0]]
     ratio = height_by_width(result)
-    side = min(1.8, 9.0 / len(words), 2.4 / ratio)  # the width of a panel in inches
+    # The width of a panel in inches: a figure of few words takes half of the page's column.
+    side = min(1.8, (WIDE - 1.2) / len(words), 2.4 / ratio)
     figure = Figure(
-        figsize=(max(1.2 + side * len(words), 5.0), 1.1 + (side * ratio + 0.1) * len(rows)),
+        figsize=(min(1.2 + side * len(words), WIDE), 1.6 + (side * ratio + 0.1) * len(rows)),
         layout="compressed",
     )
     panels = figure.subplots(len(rows), len(words), squeeze=False)
@@ -68,14 +83,18 @@ def attention(result: AttentionResult, direction: Direction, by_head: bool = Fal
         picture = draw_amounts(axes, result, rows[i, j], limit)
         outline_quadrant(axes, result, j)
         if i == 0:
-            _name(axes, words[j], side, 10 if len(words) < 7 else 8)
+            _name(axes, words[j], side, SMALL if len(words) < 7 else TINY)
     for i, axes in enumerate(panels[:, 0]):
         best = by_head and i == own.argmax()
         axes.set_ylabel(
             f"{name} {i + 1}{' ★' if best else ''}\nown {own[i]:.0%}", rotation=0, ha="right",
-            va="center", fontsize=10, fontweight="bold" if best else None, labelpad=8,
+            va="center", fontsize=SMALL, fontweight="bold" if best else None, labelpad=8,
         )  # fmt: skip
-    add_colorbar(figure, picture, panels, LABELS[direction], percent=True, aspect=40)
+    label = textwrap.fill(LABELS[direction], int(10 * figure.get_figwidth()))
+    if by_head:
+        label += "\n★: the head that looks at its own most"
+    add_colorbar(figure, picture, panels, label, percent=True, aspect=40)
+    explain_frames(figure, wrong=False)
     return figure
 
 
@@ -83,23 +102,24 @@ def own_shares(result: AttentionResult) -> Figure:
     """The shares of attention between word i and quadrant i, by layer and head, as numbers."""
     chance = result.numbers["chance"]
     tables = [np.array(result.numbers[OWN[direction]]) for direction in OWN]
-    titles = ["from word i: share on quadrant i", "from quadrant i: share on word i"]
+    titles = ["from word i,\nshare on quadrant i", "from quadrant i,\nshare on word i"]
     layers, heads = tables[0].shape
     figure = Figure(
-        figsize=(max(2.4 + 1.5 * heads, 6.6), 1.5 + 0.48 * layers), layout="constrained"
+        figsize=(min(max(HALF, 0.8 + heads), WIDE), 1.9 + 0.48 * layers),
+        layout="constrained",
     )
     panels = figure.subplots(1, 2, squeeze=False)
     for axes, table, title in zip(panels[0], tables, titles, strict=True):
         picture = axes.imshow(table, cmap="cividis", vmin=0, vmax=1, aspect="auto")
         for (i, j), value in np.ndenumerate(table):
             axes.text(
-                j, i, f"{value:.0%}", ha="center", va="center", fontsize=10,
+                j, i, f"{value:.0%}", ha="center", va="center", fontsize=TINY,
                 color="black" if value > 0.5 else "white",
             )  # fmt: skip
         axes.set_xticks(range(heads), [str(j + 1) for j in range(heads)])
         axes.set_yticks(range(layers), [str(i + 1) for i in range(layers)])
         axes.set_xlabel("head")
-        axes.set_title(title, fontsize=10)
+        axes.set_title(title, fontsize=SMALL)
         axes.grid(visible=False)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
@@ -118,7 +138,7 @@ def rollout_and_occlusion(result: AttentionResult) -> Figure:
     """
     example = result.example
     figure = Figure(
-        figsize=(10.8, 1.5 + min(3.0 * height_by_width(result), 5.0)), layout="constrained"
+        figsize=(WIDE, 1.9 + min(2.8 * height_by_width(result), 5.0)), layout="constrained"
     )
     panels = figure.subplots(1, 3, squeeze=False)[0]
     mass = np.asarray(shares(example.maps.rollout[0]))  # (P,)
@@ -128,21 +148,22 @@ def rollout_and_occlusion(result: AttentionResult) -> Figure:
         figure,
         picture,
         panels[:1],
-        "share of what comes from the image",
+        "share of what comes from the image\n(bright: much)",
         percent=True,
     )
-    panels[0].set_title("attention rollout from the class token", fontsize=10)
+    panels[0].set_title("attention rollout from the class token", fontsize=SMALL)
     for axes, change, title in (
         (panels[1], example.quadrants[0].reshape(result.grid), "a quadrant hidden"),
         (panels[2], example.windows[0], "a window hidden"),
     ):
         picture = draw_changes(axes, result, change, np.abs(change).max())
-        axes.set_title(title, fontsize=10)
-        add_colorbar(figure, picture, [axes], "change of the logit of “true”")
+        axes.set_title(title, fontsize=SMALL)
+        label = "change of the logit of “true”:\nblue falls, orange rises"
+        add_colorbar(figure, picture, [axes], label)
     write_quadrants(panels[1], result, _signed(example.quadrants[0]))
     text = ", ".join(shortened(result.class_names[word]) for word in example.words[0])
     figure.suptitle(
-        f"{textwrap.fill(text, 100)}\n{_answer(result, 0)}", fontsize=11,
+        f"{textwrap.fill(text, 100)}\n{_answer(result, 0)}", fontsize=TEXT,
     )  # fmt: skip
     return figure
 
@@ -157,10 +178,12 @@ def true_and_false(result: AttentionResult) -> Figure:
     side = min(2.5 * height_by_width(result), 4.0)  # the height of a picture in inches
     small = min(2.5 * height_by_width(result) * result.grid[0] / result.grid[1], 4.0)  # of its maps
     heights = (side + 0.45, small + 0.4 + 0.17 * result.grid[0])
-    figure = Figure(figsize=(10.8, sum(heights) + 0.6), layout="constrained")
+    figure = Figure(figsize=(WIDE, sum(heights) + 1.0), layout="constrained")
+    whole, below = figure.subfigures(2, 1, height_ratios=(sum(heights) + 0.6, 0.4))
+    explain_frames(below, wrong=True)
     limits = {d: _limit(result, d, np.stack([_best(result, d, k) for k in (0, 1)])) for d in OWN}
     largest = np.abs(example.windows).max()
-    for k, half in enumerate(figure.subfigures(1, 2, wspace=0.04)):
+    for k, half in enumerate(whole.subfigures(1, 2, wspace=0.04)):
         _half(half, result, k, heights, limits, largest)
     return figure
 
@@ -179,39 +202,42 @@ def _half(
     wrong = np.flatnonzero(example.words[k] != example.labels)
     half.suptitle(
         f"{textwrap.fill(', '.join(names), 52)}\n{_answer(result, k)}",
-        fontsize=11, color=RED if len(wrong) else BLUE,
+        fontsize=TEXT, color=RED if len(wrong) else BLUE,
     )  # fmt: skip
     blocks = half.subfigures(2, 2, height_ratios=heights)
     image, occluded = blocks[0, 0].subplots(), blocks[0, 1].subplots()
     draw_image(image, result, grey=False)
     for i in wrong:
         outline_quadrant(image, result, i, RED)
-    is_wrong = [f"{names[i]} is {shortened(result.class_names[example.labels[i]])}" for i in wrong]
-    verdict = "false: " + ", ".join(is_wrong) if is_wrong else "true"
-    image.set_title("\n" + verdict, fontsize=8.5)
+    told = differences(example.words[k], example.labels, result.class_names)
+    lines = [textwrap.fill(line, 36) for line in ("the text is false", *told)]
+    image.set_title(_padded("\n".join(lines) if told else "the text is true"), fontsize=TINY)
     draw_changes(occluded, result, example.windows[k], largest)
     for i in wrong:
         outline_quadrant(occluded, result, i, RED)
     write_quadrants(occluded, result, _signed(example.quadrants[k]))
-    occluded.set_title(
-        "change of the logit: a quadrant hidden\n(number), a window (blue −, orange +)",
-        fontsize=8.5,
-    )
+    where = "a quadrant (number) or a window\n(blue −, orange +) is hidden"
+    occluded.set_title(_padded(f"change of the logit where\n{where}"), fontsize=TINY)
     for block, direction, title in (
         (blocks[1, 0], "word_to_patch", "from each word to the image"),
         (blocks[1, 1], "patch_to_word", "from the image to each word"),
     ):
         layer = f"layer {_best_layer(result, direction) + 1}"
         block.suptitle(
-            f"{title},\n{layer}; full colour: {_percent(limits[direction])}", fontsize=8.5
+            f"{title},\n{layer}; brightest: {_percent(limits[direction])}", fontsize=TINY
         )
         panels = block.subplots(*result.grid, squeeze=False).flat
         for i, (axes, values) in enumerate(zip(panels, _best(result, direction, k), strict=True)):
             draw_amounts(axes, result, values, limits[direction])
             outline_quadrant(axes, result, i, RED if i in wrong else GREEN)
-            name = _name(axes, names[i], 2.4 / result.grid[1], 8)
+            name = _name(axes, names[i], 2.2 / result.grid[1], TINY)
             if i in wrong:
                 name.set_color(RED)
+
+
+def _padded(text: str, lines: int = 3) -> str:
+    """A title of so many lines, at least, so that pictures side by side are of one size."""
+    return "\n" * (lines - 1 - text.count("\n")) + text
 
 
 def _maps(result: AttentionResult, direction: Direction, k: int) -> np.ndarray:

@@ -20,11 +20,13 @@ class PageTable:
       caption: above it.
       columns: their headings, after the first.
       rows: of each its name, what it means ("" for nothing to say) and its cells.
+      text: whether the cells are words, which stand at the left, and not numbers.
     """
 
     caption: str
     columns: list[str]
     rows: list[tuple[str, str, list[str]]]
+    text: bool = False
 
 
 def number(value: float, kind: str) -> str:

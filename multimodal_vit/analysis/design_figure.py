@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from multimodal_vit.analysis.figures import BLUE, RED
+from multimodal_vit.analysis.drawing import BLUE, RED, SMALL, TINY, WIDE
 from multimodal_vit.analysis.study_results import ConditionResults
 from multimodal_vit.models import example_inputs
 from multimodal_vit.parameters import plain
@@ -59,18 +59,26 @@ def flows(experiment: Experiment) -> tuple[dict[str, int], list[np.ndarray]]:
     return {name: end - start for name, (start, end) in kinds.items()}, found
 
 
-def designs(conditions: Sequence[ConditionResults]) -> Figure:
-    """A panel for each condition whose fusion no other has; columns are layers."""
+Flows = tuple[dict[str, int], list[np.ndarray]]
+
+
+def flows_of(conditions: Sequence[ConditionResults]) -> dict[str, Flows]:
+    """`flows` of each fusion, of the first condition that has it."""
     drawn = {c.config.model.fusion: c for c in reversed(conditions)}
-    drawn = dict(reversed(drawn.items()))
-    rows = -(-len(drawn) // COLUMNS)
-    figure = Figure(figsize=(4.2 * COLUMNS, 2.6 * rows), layout="constrained")
-    panels = figure.subplots(rows, COLUMNS, squeeze=False).ravel()
+    return {name: flows(c.experiment) for name, c in reversed(drawn.items())}
+
+
+def designs(found: Mapping[str, Flows]) -> Figure:
+    """A panel for each fusion, of `flows_of`; columns are layers."""
+    columns = min(COLUMNS, len(found))
+    rows = -(-len(found) // columns)
+    figure = Figure(figsize=(WIDE * columns / COLUMNS, 2.6 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in panels:
         axes.axis("off")
-    for axes, (name, condition) in zip(panels, drawn.items(), strict=False):
-        axes.set_title(name, fontsize=10)
-        _draw(axes, *flows(condition.experiment))
+    for axes, (name, own) in zip(panels, found.items(), strict=False):
+        axes.set_title(name, fontsize=SMALL)
+        _draw(axes, *own)
     return figure
 
 
@@ -89,7 +97,7 @@ def _by_stream(names: Sequence[str]) -> list[str]:
 
 def _draw(axes: Axes, kinds: Mapping[str, int], layers: Sequence[np.ndarray]) -> None:
     if not layers:
-        axes.text(0.5, 0.5, "no attention", ha="center", transform=axes.transAxes, fontsize=9)
+        axes.text(0.5, 0.5, "no attention", ha="center", transform=axes.transAxes, fontsize=SMALL)
         return
     names = _by_stream(list(kinds))
     places = [list(kinds).index(name) for name in names]
@@ -105,6 +113,6 @@ def _draw(axes: Axes, kinds: Mapping[str, int], layers: Sequence[np.ndarray]) ->
         axes.plot(range(len(layers) + 1), [-place] * (len(layers) + 1), "o", color="0.55",
                   markersize=4, zorder=2)  # fmt: skip
         label = name.replace("_", " ") + (f" × {kinds[name]}" if kinds[name] > 1 else "")
-        axes.text(-0.15, -place, label, ha="right", va="center", fontsize=7)
+        axes.text(-0.15, -place, label, ha="right", va="center", fontsize=TINY)
     axes.set_xlim(-1.6, len(layers) + 0.2)
     axes.set_ylim(-len(names) + 0.4, 0.6)

@@ -6,7 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
-from multimodal_vit.analysis import scale_figure
+from multimodal_vit.analysis import figure_data, scale_figure
 from multimodal_vit.analysis import study_figures as figures
 from multimodal_vit.analysis.figures import task_sheet
 from multimodal_vit.analysis.pages import MakeFigure
@@ -46,7 +46,12 @@ def strip_of(conditions: Sequence[ConditionResults], figure: MakeFigure) -> Any:
         elif c.reads_order:
             said[c.name] = f"{sum(c.reads_order)} of {len(c.reads_order)} read in order"
     about = f"{scale_figure.CAPTION}{', the line its 95 % interval' if known else ''}."
-    return figure("scale", lambda: scale_figure.strip(known, said), about)
+    return figure(
+        "scale",
+        lambda: scale_figure.strip(known, said),
+        about,
+        lambda: figure_data.places(conditions),
+    )
 
 
 def pictures_of(conditions: Sequence[ConditionResults], figure: MakeFigure) -> dict[str, Any]:
@@ -62,27 +67,39 @@ def pictures_of(conditions: Sequence[ConditionResults], figure: MakeFigure) -> d
                 f"examples_{data}",
                 lambda c=c: task_sheet(c.experiment, NUM_EXAMPLES),
                 f"Examples of the task on {data}. Above each its text; below whether the text is "
-                "true of it. The green lines are not in the data."
+                "true of it, and what is wrong, which is framed. In the data the images touch."
                 + (
                     " Where the words are spoken, their spectrograms stand beside the image."
                     if c.task.audio_shape is not None
                     else ""
                 ),
+                lambda c=c: _examples(c),
             )
             for data, c in by_data(conditions).items()
         ],
-        "curves": figure(
-            "curves",
-            lambda: figures.curves(conditions),
-            f"Validation loss and accuracy over training{over}; the thin line is the training "
-            "loss.",
-        ),
+        "curves": [
+            figure(
+                "curves",
+                lambda: figures.losses(conditions),
+                f"Validation loss over training{over}; the thin line is the training loss.",
+                lambda: figure_data.curves(conditions, ["loss"], ["loss"]),
+            ),
+            figure(
+                "curves_accuracy",
+                lambda: figures.validation_accuracies(conditions),
+                f"Validation accuracy over training{over}.",
+                lambda: figure_data.curves(
+                    conditions, ["accuracy" if classifies else "match_accuracy"]
+                ),
+            ),
+        ],
         "by_replaced": None
         if classifies
         else figure(
             "by_replaced",
             lambda: figures.by_replaced(conditions),
             "Right answers by how many labels of the text are wrong.",
+            lambda: figure_data.by_replaced(conditions),
         ),
         "confusions": figure(
             "confusions",
@@ -91,6 +108,7 @@ def pictures_of(conditions: Sequence[ConditionResults], figure: MakeFigure) -> d
             if classifies
             else "How often a single wrong label passed for right (percent of such pairs"
             f"{all_seeds}), by what the image shows and what the text says.",
+            lambda: figure_data.confusions(conditions),
         ),
         "mistakes": [
             figure(
@@ -98,12 +116,19 @@ def pictures_of(conditions: Sequence[ConditionResults], figure: MakeFigure) -> d
                 lambda c=c, found=found: figures.mistakes(c, found),
                 f"{c.name}: the wrong answers with the highest "
                 f"{'mean certainty over the seeds' if seeds else 'certainty'}.",
+                lambda c=c, found=found: figure_data.mistakes(c, found),
             )
             for c, found in found_mistakes
             if found
         ],
         "no_mistakes": [c.name for c, found in found_mistakes if not found],
     }
+
+
+def _examples(condition: ConditionResults) -> Any:
+    """The rows of the examples that `task_sheet` draws."""
+    batch = condition.experiment.examples(NUM_EXAMPLES)
+    return figure_data.pairs(batch.inputs["words"], batch.labels, condition.class_names)
 
 
 def by_data(conditions: Sequence[ConditionResults]) -> dict[str, ConditionResults]:

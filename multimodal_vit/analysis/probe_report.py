@@ -1,20 +1,21 @@
 """What the models of a study use: the tables and figures of a page."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from multimodal_vit.analysis import attention_figures, probe_tables
-from multimodal_vit.analysis.figures import sample_sheet
+from multimodal_vit.analysis import attention_figures, figure_data, probe_tables
+from multimodal_vit.analysis.drawing import styles
+from multimodal_vit.analysis.failure_sheet import failure_sheet, failures_in
 from multimodal_vit.analysis.pages import MakeFigure
-from multimodal_vit.analysis.study_figures import by_data, curve, pairs_seen, styles
+from multimodal_vit.analysis.study_figures import by_data, curve, pairs_seen, panel_width
 from multimodal_vit.analysis.study_results import ConditionResults
 from multimodal_vit.foils import SURE
 from multimodal_vit.probes.attention import AttentionExample, AttentionResult
-from multimodal_vit.suites import all_checks, suites_for
+from multimodal_vit.suites import suites_for
 
 
 def probe_section(conditions: Sequence[ConditionResults], figure: MakeFigure) -> dict[str, Any]:
@@ -39,8 +40,13 @@ def probe_section(conditions: Sequence[ConditionResults], figure: MakeFigure) ->
         "attention": probe_tables.attention(conditions),
         "attention_figures": {
             c.name: [
-                figure(f"{name}_{c.name}", lambda draw=draw, shown=shown: draw(shown), text)
-                for name, (draw, text) in shown_figures.items()
+                figure(
+                    f"{name}_{c.name}",
+                    lambda draw=draw, shown=shown: draw(shown),
+                    text,
+                    lambda data=data, shown=shown: data(shown),
+                )
+                for name, (draw, text, data) in shown_figures.items()
             ]
             for c in conditions
             if (shown := _attention_of(c)) is not None
@@ -51,6 +57,7 @@ def probe_section(conditions: Sequence[ConditionResults], figure: MakeFigure) ->
             "Of the answers with a certainty, the share that is right, on the standard suite"
             f"{'' if single else ' (mean over seeds)'}; on the dotted line a model knows how sure "
             "it may be. ECE: the mean distance from it.",
+            lambda: figure_data.reliability(calibrated),
         )
         if calibrated
         else None,
@@ -61,47 +68,62 @@ def probe_section(conditions: Sequence[ConditionResults], figure: MakeFigure) ->
             f"(a model reads in order from {SURE} on, of order foils), else the share of right "
             "answers."
             + ("" if single else " Mean over seeds; the band from the lowest to the highest."),
+            lambda: figure_data.curves(followed, list(_metrics(followed).values())),
         )
         if followed
         else None,
         "failures": [
             figure(
                 f"failures_{c.name}",
-                lambda c=c: failures(c),
+                lambda c=c, found=found: failure_sheet(found, c.task.grid, c.class_names),
                 f"{c.name}, seed {c.runs[0].config.seed}: pairs that fail the checks, before and "
-                "after the change. Below each whether its text is true, and the model's answer.",
+                "after the change. A cross marks a wrong answer, a frame what changed.",
+                lambda c=c, found=found: figure_data.failures(found, c.class_names),
             )
             for c in conditions
-            if any(not name.startswith("attention/") for name in c.evidence)
+            if (found := failures_in(c.evidence))
         ],
     }
 
 
-ATTENTION_FIGURES: dict[str, tuple[Callable[[AttentionResult], Figure], str]] = {
+ATTENTION_FIGURES: dict[
+    str,
+    tuple[
+        Callable[[AttentionResult], Figure],
+        str,
+        Callable[[AttentionResult], Iterable[dict[str, Any]]],
+    ],
+] = {
     "true_and_false": (
         attention_figures.true_and_false,
         "One image with a true text and with one wrong word: what hiding parts of it does to "
-        "the answer, and the attention between words and image.",
+        "the answer, and the attention between words and image (bright: much).",
+        figure_data.true_and_false,
     ),
     "own_shares": (
         attention_figures.own_shares,
         "Attention between word i and quadrant i, by layer and head, over 1,000 pairs.",
+        figure_data.own_shares,
     ),
     "patch_to_word": (
         lambda result: attention_figures.attention(result, "patch_to_word"),
         "How much each part of the image looks at each word of its true text, by layer.",
+        figure_data.attention("patch_to_word"),
     ),
     "word_to_patch": (
         lambda result: attention_figures.attention(result, "word_to_patch"),
         "Where each word of the true text looks in the image, by layer.",
+        figure_data.attention("word_to_patch"),
     ),
     "word_to_patch_by_head": (
         lambda result: attention_figures.attention(result, "word_to_patch", by_head=True),
         "The same, by head, in the layer that looks at its own quadrants most.",
+        figure_data.attention("word_to_patch"),
     ),
     "rollout": (
         attention_figures.rollout_and_occlusion,
         "Attention rollout from the class token, and what hiding quadrants and windows does.",
+        figure_data.rollout,
     ),
 }
 
@@ -126,7 +148,7 @@ def _attention_of(condition: ConditionResults) -> AttentionResult | None:
 def reliability(conditions: Sequence[ConditionResults]) -> Figure:
     """Reliability diagrams (Guo et al. 2017), a panel for each data set."""
     groups = by_data(conditions)
-    figure = Figure(figsize=(4.8 * len(groups), 4.4), layout="constrained")
+    figure = Figure(figsize=(panel_width(len(groups)) * len(groups), 4.2), layout="constrained")
     panels = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
     for axes, (data, members) in zip(panels, groups.items(), strict=True):
         axes.set_title(data)
@@ -151,7 +173,7 @@ def reliability(conditions: Sequence[ConditionResults]) -> Figure:
             )  # fmt: skip
         axes.set_xlabel("certainty of the answer")
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        axes.legend(fontsize=8, frameon=False, loc="lower right")
+        axes.legend(loc="lower right")
     panels[0].set_ylabel("share that is right")
     panels[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     return figure
@@ -160,13 +182,12 @@ def reliability(conditions: Sequence[ConditionResults]) -> Figure:
 def in_training(conditions: Sequence[ConditionResults]) -> Figure:
     """Suites over training: a row for each suite, a column for each data set."""
     groups = by_data(conditions)
-    names = list(
-        dict.fromkeys(n for c in conditions for n in c.config.evaluation.suites_in_training)
+    metrics = _metrics(conditions)
+    names = list(metrics)
+    figure = Figure(
+        figsize=(panel_width(len(groups)) * len(groups), 2.6 * len(names) + 0.4),
+        layout="constrained",
     )
-    known = {name: s for c in conditions for name, s in suites_for(c.task).items()}
-    foils = {name: name in known and known[name].foil for name in names}
-    metrics = {name: _metric_of(name, foils[name], conditions) for name in names}
-    figure = Figure(figsize=(5.6 * len(groups), 3.3 * len(names) + 0.4), layout="constrained")
     panels = figure.subplots(len(names), len(groups), squeeze=False, sharex="col", sharey="row")
     for column, (data, members) in enumerate(groups.items()):
         panels[0, column].set_title(data)
@@ -181,11 +202,22 @@ def in_training(conditions: Sequence[ConditionResults]) -> Figure:
             else:
                 axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             if column == 0:
-                axes.set_ylabel(f"{name}\n{_measured(metrics[name], foils[name])}")
+                axes.set_ylabel(f"{name}\n{_measured(metrics[name], _is_foil(name, conditions))}")
             if row == 0:
-                axes.legend(fontsize=8, frameon=False)
+                axes.legend()
         pairs_seen(panels[-1, column])
     return figure
+
+
+def _metrics(conditions: Sequence[ConditionResults]) -> dict[str, str]:
+    """The metric of each suite that some condition was asked over training."""
+    names = dict.fromkeys(n for c in conditions for n in c.config.evaluation.suites_in_training)
+    return {name: _metric_of(name, _is_foil(name, conditions), conditions) for name in names}
+
+
+def _is_foil(name: str, conditions: Sequence[ConditionResults]) -> bool:
+    known = {name: s for c in conditions for name, s in suites_for(c.task).items()}
+    return name in known and known[name].foil
 
 
 def _metric_of(name: str, foil: bool, conditions: Sequence[ConditionResults]) -> str:
@@ -200,26 +232,3 @@ def _measured(metric: str, foil: bool) -> str:
     if metric.endswith(".auroc"):
         return "AUROC against true texts"
     return "rejected (bias and all)" if foil else "right answers"
-
-
-def failures(condition: ConditionResults) -> Figure:
-    """Up to two failed pairs of every check, before and after its change."""
-    evidence = condition.evidence
-    shown: dict[str, list[np.ndarray]] = {"image": [], "words": [], "labels": []}
-    notes = []
-    for check in [*all_checks(), "consistent"]:
-        for i in range(2):
-            for when in ("before", "after"):
-                place = f"{check}/{when}"
-                if f"{place}/image" not in evidence or i >= len(evidence[f"{place}/image"]):
-                    continue
-                for name, arrays in shown.items():
-                    arrays.append(evidence[f"{place}/{name}"][i])
-                p = float(evidence[f"{place}/probability"][i])
-                says = f"model: {'true' if p > 0.5 else 'false'}, p = {max(p, 1 - p):.3f}"
-                both = f"{check}/before/image" in evidence
-                notes.append(f"{check}{', ' + when if both else ''}\n{says}")
-    return sample_sheet(
-        np.stack(shown["image"]), np.stack(shown["words"]), np.stack(shown["labels"]),
-        condition.task.grid, condition.class_names, notes=notes,
-    )  # fmt: skip

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from multimodal_vit.analysis.cells import PageTable, cell, number
+from multimodal_vit.analysis.probe_screens import REFERRED
 from multimodal_vit.analysis.study_results import ConditionResults
-from multimodal_vit.analysis.tables import REFERRED
 from multimodal_vit.suites import all_checks, suites_for
 
 READERS = {
@@ -209,6 +209,8 @@ def referred(conditions: Sequence[ConditionResults]) -> PageTable | None:
         rows.append((about, "", cells))
     headings = [f"{name}, {'right' if name == 'standard' else 'AUROC'}" for name in columns]
     caption = "Beside readers that make no mistake but use only a part"
+    if not any(cells[-1] for *_, cells in rows):
+        return PageTable(caption, headings, [(*row, cells[:-1]) for *row, cells in rows])
     return PageTable(caption, [*headings, "published task, exactly"], rows)
 
 

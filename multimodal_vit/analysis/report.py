@@ -12,9 +12,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from multimodal_vit import config as configuration
-from multimodal_vit.analysis import design_figure, study_control, study_tests
+from multimodal_vit.analysis import design_figure, figure_data, study_control, study_tests
 from multimodal_vit.analysis import study_figures as figures
-from multimodal_vit.analysis.cells import FAR_APART, PageTable, cell
+from multimodal_vit.analysis import study_page_tables as page_tables
 from multimodal_vit.analysis.page_parts import (
     by_data,
     common_fields,
@@ -24,11 +24,11 @@ from multimodal_vit.analysis.page_parts import (
     strip_of,
     versions_of,
 )
-from multimodal_vit.analysis.pages import figures_in, percent, write_pages
+from multimodal_vit.analysis.pages import MakeFigure, figures_in, write_pages
 from multimodal_vit.analysis.probe_report import probe_section
 from multimodal_vit.analysis.statistics import Summary
-from multimodal_vit.analysis.study_results import ConditionResults, class_shares
-from multimodal_vit.study.definition import SUMMARY, runs_of, seeds_of
+from multimodal_vit.analysis.study_results import ConditionResults
+from multimodal_vit.study.definition import SUMMARY, runs_of
 from multimodal_vit.train.progress import duration
 from multimodal_vit.workdir import Workdir
 
@@ -68,19 +68,9 @@ def write_report(
     }
     content["answers"] += study_control.control_sentences(content["control"])
     Workdir(folder).save_json(SUMMARY, _without_nan(content))
-    page = _page(config, folder, conditions, summaries, content, command)
+    page = _page(config, folder, conditions, content, command)
     write_pages(folder, "report", page)
     return content
-
-
-def _accuracy(values: Sequence[float]) -> str:
-    """Mean and standard deviation, or each seed where they lie far apart."""
-    summary = Summary.of(values)
-    if summary.n == 1:
-        return percent(summary.mean)
-    if max(values) - min(values) > FAR_APART:
-        return cell(values, "percent")
-    return f"{percent(summary.mean)} ± {100 * summary.std:.2f}"
 
 
 def _answers(
@@ -95,35 +85,13 @@ def _page(
     config: ConfigDict,
     folder: Path,
     conditions: Sequence[ConditionResults],
-    summaries: Mapping[str, Summary],
     content: Mapping[str, Any],
     command: str,
 ) -> dict[str, Any]:
     """What the templates show; draws the figures into the folder."""
     published = study_tests.published_summaries(config)
     classifies = conditions[0].task.classifies  # and so do the others: study.definition.problems
-    second = "macro_f1" if classifies else "class_accuracy"
     figure = figures_in(folder)
-    planned = seeds_of(config)
-    rows = [
-        {
-            "name": c.name,
-            "summary": summaries[c.name],
-            "accuracy": _accuracy(c.accuracies),
-            "interval": c.interval,
-            "chance": c.chance,
-            "at_chance": c.at_chance,
-            "order": f"{sum(c.reads_order)} of {len(c.reads_order)}" if c.reads_order else "–",
-            "second": Summary.of(known) if (known := c.probed("test", second)) else None,
-            "published": published.get(c.name),
-            "planned": planned[c.name],
-            "samples": np.mean(c.values("samples_seen")),
-            "seconds": np.mean(c.values("train_seconds")),
-            "pflop": np.mean(c.values("pflop")),
-            "examples_per_second": np.mean(c.values("examples_per_second")),
-        }
-        for c in conditions
-    ]
     # A condition at chance is said before anything is called better.
     by_chance = sorted(conditions, key=lambda c: not c.at_chance)
     said = {name: known["sentence"] for name, known in content["conditions"].items()}
@@ -135,32 +103,31 @@ def _page(
         "verdicts": [said[c.name] for c in by_chance],
         "answers": content["answers"],
         "suite_answer": study_tests.suite_answer(content["suite_tests"]),
-        "suite_tests": content["suite_tests"],
-        "strip": strip_of(conditions, figure),
-        "designs": figure(
-            "designs",
-            lambda: design_figure.designs(conditions),
-            "Which tokens take from which by attention, layer by layer, read off the untrained "
-            "models; red: what the summary takes.",
-        )
-        if len({c.config.model.fusion for c in conditions}) > 1
+        "suite_tests": page_tables.suite_tests(content["suite_tests"])
+        if content["suite_tests"]
         else None,
-        "shapes": {c.name: c.shapes() for c in conditions},
-        "rows": rows,
-        "tests": content["tests"],
+        "nowhere": [c.name for c in conditions if c.at_chance],
+        "strip": strip_of(conditions, figure),
+        "designs": _designs(conditions, figure),
+        "shapes": page_tables.shapes(conditions),
+        "results": page_tables.results(config, conditions, published),
+        "cost": page_tables.cost(conditions),
+        "num_runs": sum(len(c.runs) for c in conditions),
+        "tests": page_tables.tests(content["tests"]) if content["tests"] else None,
         "control": study_control.control_table(content["control"], conditions),
-        "judgement": _judgement(conditions),
+        "judgement": page_tables.judgement(conditions),
         "accuracies": figure(
             "accuracies",
             lambda: figures.accuracies(conditions, published, config.published_source),
             f"{'Accuracy' if classifies else 'True/false accuracy'} of every run on the test "
             "split.",
+            lambda: figure_data.accuracies(conditions, published),
         ),
         "probes": probe_section(conditions, figure),
         **pictures_of(conditions, figure),
-        "shares": _class_shares(conditions),
+        "shares": page_tables.shares(conditions),
         "budget": _budget(config),
-        "differing": differing,
+        "differing": page_tables.by_condition(differing, list(config.conditions)),
         "common": common_fields(config, differing),
         "versions": versions_of(conditions),
         "total_seconds": duration(sum(sum(c.values("train_seconds")) for c in conditions)),
@@ -171,41 +138,21 @@ def _page(
             data: (c.experiment.splits.origin, _sizes(c)) for data, c in by_data(conditions).items()
         },
         "failed": content["failed"],
-        "duration": duration,
     }
 
 
-def _judgement(conditions: Sequence[ConditionResults]) -> PageTable | None:
-    """How readily each condition says "false", how sure it is, and where it stands."""
-    if not all(c.probed("test", "called_false") for c in conditions):
+def _designs(conditions: Sequence[ConditionResults], figure: MakeFigure) -> Any:
+    """The designs, where the conditions' fusions differ."""
+    if len({c.config.model.fusion for c in conditions}) < 2:
         return None
-    rows = []
-    for c in conditions:
-        places = [v["scale"]["place"] if v["scale"] else None for v in c.verdicts]
-        cells = [
-            cell(c.values("test", "called_false"), "percent"),
-            cell(c.values("test", "false_share"), "percent"),
-            cell(c.probed("test", "ece"), "percent"),
-            " · ".join("–" if place is None else f"{place:.2f}" for place in places),
-        ]
-        rows.append((c.name, "", cells))
-    columns = ["called false", "false", "calibration error (ECE)", "place on the scale, each run"]
-    return PageTable("Bias and certainty, on the test pairs", columns, rows)
-
-
-def _class_shares(conditions: Sequence[ConditionResults]) -> dict[str, Any]:
-    """Table D.1 of each data set with few classes."""
-    return {
-        data: {
-            "names": c.class_names,
-            "shares": class_shares(c.experiment).tolist(),
-            "expected": (
-                c.experiment.splits.train.class_frequencies / c.task.num_positions
-            ).tolist(),
-        }
-        for data, c in by_data(conditions).items()
-        if c.task.num_classes <= 20
-    }
+    found = design_figure.flows_of(conditions)
+    return figure(
+        "designs",
+        lambda: design_figure.designs(found),
+        "Which tokens take from which by attention, layer by layer, read off the untrained "
+        "models; red: what the summary takes.",
+        lambda: figure_data.designs(found),
+    )
 
 
 def _sizes(condition: ConditionResults) -> tuple[int, int, int]:

@@ -78,6 +78,9 @@ def write_run_report(config: ConfigDict, workdir: Workdir, command: str) -> Path
         "best_step": results["best_step"],
         "steps": results["steps"],
         "seconds": duration(results["train_seconds"]),
+        "parameters": f"{results['parameters']:,}",
+        "examples_per_second": f"{results['examples_per_second']:,.0f}",
+        "devices": results["versions"].get("devices", "a device that is not known"),
         "repeat": (
             f"python -m multimodal_vit.main --config={folder / REPEAT} --workdir={folder}_again"
         ),

@@ -5,12 +5,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from multimodal_vit.analysis.figures import BLUE
+from multimodal_vit.analysis.drawing import BLUE, HALF, SMALL, WIDE
 
 CAPTION = (
-    "What is used, as a place on a scale: readers without a mistake stand at the marks (the text "
-    "alone; which labels occur; how often each does; where each stands). A model goes as far along "
-    "a step as its AUROC on foils that only this step tells apart is above chance. A point is a run"
+    "Readers without a mistake stand at the marks; a model goes as far along a step as its AUROC "
+    "on foils that only this step tells apart is above chance. A point is a run"
 )
 
 
@@ -23,7 +22,10 @@ def strip(scales: Mapping[str, Sequence[dict[str, Any]]], reads_order: Mapping[s
     """
     first = next(iter(scales.values()))[0]
     marks = first["marks"]
-    figure = Figure(figsize=(5.8, 0.8 + 0.52 * len(scales)), layout="constrained")
+    labels = [f"{name}\n{reads_order[name]}" if name in reads_order else name for name in scales]
+    longest = max(len(line) for label in labels for line in label.split("\n"))
+    width = HALF if longest <= 24 else WIDE * 0.65
+    figure = Figure(figsize=(width, 0.7 + 0.5 * len(scales)), layout="constrained")
     axes = figure.subplots()
     for place in range(len(marks)):
         axes.axvline(place, color="0.55", linewidth=1.2, zorder=1)
@@ -38,11 +40,10 @@ def strip(scales: Mapping[str, Sequence[dict[str, Any]]], reads_order: Mapping[s
                 fmt="D" if single else "o", color=BLUE, markersize=8 if single else 6,
                 capsize=3 if single else 0, linewidth=1.4, zorder=3,
             )  # fmt: skip
-    labels = [f"{name}\n{reads_order[name]}" if name in reads_order else name for name in scales]
-    axes.set_yticks(range(len(scales)), labels, fontsize=9)
+    axes.set_yticks(range(len(scales)), labels, fontsize=SMALL)
     axes.set_ylim(len(scales) - 0.5, -0.5)
     axes.set_xlim(-0.2, len(marks) - 1 + 0.2)
-    axes.set_xticks(range(len(marks)), marks)
+    axes.set_xticks(range(len(marks)), marks, fontsize=SMALL)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.grid(visible=False)

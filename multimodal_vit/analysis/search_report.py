@@ -1,4 +1,4 @@
-"""A search's results for people: tables on screen, a tidy CSV file, and figures."""
+"""A search's results for people: tables and remarks on screen, and a tidy CSV file."""
 
 import csv
 from collections import Counter
@@ -6,15 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-import numpy as np
-import optuna
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
-from optuna.distributions import CategoricalDistribution
 from rich.table import Table
 
-from multimodal_vit.analysis.figures import BLUE, names_as_text, save
 from multimodal_vit.files import replacing
 
 LABELS = {
@@ -25,6 +18,7 @@ LABELS = {
     "model.embedding_dim": "D_e, embedding size",
     "model.num_heads": "heads, of attention",
 }
+LEAST_TRIALS = 10  # of which importances are drawn at all
 TRIALS_FOR_IMPORTANCES = 10  # for each field, below which a warning stands beside them
 MOST_ROWS = 10  # on screen; the files hold all
 
@@ -61,8 +55,8 @@ def table(found: dict[str, Any], name: str) -> Table:
             str(rank),
             str(row["trial"]),
             ", ".join(f"{label(f).partition(',')[0]} {v}" for f, v in row["setting"].items()),
-            _spread(row, "match_accuracy"),
-            _spread(row, "class_accuracy"),
+            spread(row, "match_accuracy"),
+            spread(row, "class_accuracy"),
             f"{sum(row['reads_order'])} of {len(row['reads_order'])}" if row["reads_order"] else "",
             str(row["seeds"]),
             f"{row['hours']:.3f}",
@@ -70,7 +64,8 @@ def table(found: dict[str, Any], name: str) -> Table:
     return drawn
 
 
-def _spread(row: dict[str, Any], metric: str) -> str:
+def spread(row: dict[str, Any], metric: str) -> str:
+    """Mean and standard deviation of a metric over a trial's seeds."""
     deviation = row[f"{metric}_std"]
     if row[f"{metric}_mean"] is None:
         return "–"
@@ -116,13 +111,30 @@ def _warnings(name: str, condition: dict[str, Any]) -> Iterator[str]:
             f"    its winner reads in order with {sum(winner['reads_order'])} of {seeds} seeds "
             "(docs/probes.md); it was not ranked by this"
         )
-    done = condition["counts"]["done"]
-    fields = len(fields_of(condition))
-    if 2 <= done < TRIALS_FOR_IMPORTANCES * fields:
+    rows = [row for row in condition["trials"] if row["status"] == "done"]
+    done, fields = len(rows), len(fields_of(condition))
+    if done and (reason := no_importances(rows, fields_of(condition))):
+        yield f"    no importances of the fields are drawn: {reason}"
+    elif LEAST_TRIALS <= done < TRIALS_FOR_IMPORTANCES * fields:
         yield (
             f"    Warning: {done} finished trials for {fields} fields: their importances say "
             f"little; {TRIALS_FOR_IMPORTANCES * fields} or more would"
         )
+
+
+def no_importances(done: list[dict[str, Any]], fields: list[str]) -> str:
+    """Why importances of some finished trials are not drawn; "" where they are."""
+    if len(done) < LEAST_TRIALS:
+        return (
+            f"{len(done)} finished {'trial says' if len(done) == 1 else 'trials say'} too little; "
+            f"{TRIALS_FOR_IMPORTANCES * len(fields)} would do for {len(fields)} "
+            f"field{'s' if len(fields) > 1 else ''}"
+        )
+    if len({row["match_accuracy_mean"] for row in done}) < 2:
+        return "all trials reached the same accuracy"
+    if all(len({row["setting"][f] for row in done}) < 2 for f in fields):
+        return "all trials have the same setting"
+    return ""
 
 
 def write_csv(found: dict[str, Any], path: Path) -> None:
@@ -139,136 +151,3 @@ def write_csv(found: dict[str, Any], path: Path) -> None:
             for row in condition["trials"]:
                 values = {column: row[column] for column in columns}
                 writer.writerow({"condition": name} | values | row["setting"])
-
-
-def draw(found: dict[str, Any], name: str, folder: Path) -> Iterator[str]:
-    """Draws a condition's figures, each as PNG and SVG, and yields why one is left out.
-
-    Args:
-      found: as `multimodal_vit.search.results.summary` returns it.
-      name: of the condition.
-      folder: receives `<condition>_parallel_coordinate` and `<condition>_importances`.
-    """
-    condition = found["conditions"][name]
-    done = [row for row in condition["trials"] if row["status"] == "done"]
-    fields = fields_of(condition)
-    if not done:
-        yield f"{name}: no figures, for no trial is done"
-        return
-    _save(_parallel_coordinate(done, fields, f"{found['title']}: {name}"), folder, name)
-    reason = _no_importances(done)
-    if reason:
-        yield f"{name}: no importances, for {reason}"
-        return
-    _save(_importances(condition, done, f"{found['title']}: {name}"), folder, name)
-
-
-def _save(figure: Figure, folder: Path, name: str) -> None:
-    for ending in ("png", "svg"):
-        save(figure, folder / f"{name}_{figure.get_label()}.{ending}", dpi=110)
-
-
-@names_as_text()
-def _parallel_coordinate(done: list[dict[str, Any]], fields: list[str], title: str) -> Figure:
-    """A line for each trial through its value of each field to its accuracy, which colours it."""
-    figure = Figure(
-        figsize=(2.5 + 1.7 * len(fields), 5), layout="constrained", label="parallel_coordinate"
-    )
-    axes = figure.subplots()
-    axes.set_title(title)
-    accuracy = np.array([row["match_accuracy_mean"] for row in done])
-    low, high = accuracy.min(), max(accuracy.max(), accuracy.min() + 1e-3)
-    colours = matplotlib.colormaps["viridis_r"]
-    columns = []
-    for place, field in enumerate(fields):
-        values = sorted({row["setting"][field] for row in done}, key=_order)
-        heights = np.linspace(0, 1, len(values)) if len(values) > 1 else np.array([0.5])
-        columns.append([heights[values.index(row["setting"][field])] for row in done])
-        axes.axvline(place, color="0.6", linewidth=0.8)
-        for height, value in zip(heights, values, strict=True):
-            axes.text(
-                place + 0.04, height, f"{value}", va="center", fontsize=9,
-                bbox={"facecolor": "white", "alpha": 0.8, "linewidth": 0, "pad": 1}, zorder=5,
-            )  # fmt: skip
-    columns.append(list((accuracy - low) / (high - low)))
-    jitter = np.random.default_rng(0).uniform(-0.02, 0.02, (len(fields) + 1, len(done)))
-    jitter[-1] = 0  # equal lines are told apart by a little; the accuracy is exact
-    heights = np.array(columns) + jitter
-    for i in np.argsort(accuracy):
-        best = i == accuracy.argmax()
-        axes.plot(
-            heights[:, i], color=colours((accuracy[i] - low) / (high - low)),
-            linewidth=2.5 if best else 1.1, alpha=1 if best else 0.75,
-        )  # fmt: skip
-    axes.set_xticks(
-        range(len(fields) + 1), [*map(_two_lines, fields), "mean true/false\naccuracy,\nvalidation"]
-    )
-    axes.set_xlim(-0.1, len(fields))
-    axes.set_ylim(-0.06, 1.06)
-    axes.yaxis.tick_right()
-    ticks = np.linspace(0, 1, 6)
-    axes.set_yticks(ticks, [f"{low + t * (high - low):.2%}" for t in ticks])
-    for side in ("top", "bottom", "left"):
-        axes.spines[side].set_visible(False)
-    axes.set_xlabel(f"{len(done)} finished trials; the thick line is the winner")
-    return figure
-
-
-def _order(value: Any) -> tuple[bool, Any]:
-    return isinstance(value, str), value
-
-
-def _two_lines(field: str) -> str:
-    return label(field).replace(", ", "\n").replace(" ", "\n", 1)
-
-
-def _no_importances(done: list[dict[str, Any]]) -> str:
-    if len(done) < 2:
-        return "fewer than two trials are done"
-    if len({row["match_accuracy_mean"] for row in done}) < 2:
-        return "all trials reached the same accuracy"
-    if all(len({row["setting"][f] for row in done}) < 2 for f in done[0]["setting"]):
-        return "all trials have the same setting"
-    return ""
-
-
-@names_as_text()
-def _importances(condition: dict[str, Any], done: list[dict[str, Any]], title: str) -> Figure:
-    """Each field's share of the variance that the fields explain one by one (fANOVA)."""
-    fields = fields_of(condition)
-    distributions = {
-        field: CategoricalDistribution(
-            sorted({row["setting"][field] for row in condition["trials"]}, key=_order)
-        )
-        for field in fields
-    }
-    study = optuna.create_study(direction="maximize")
-    for row in done:
-        study.add_trial(
-            optuna.trial.create_trial(
-                params=row["setting"],
-                distributions=distributions,
-                value=row["match_accuracy_mean"],
-            )  # fmt: skip
-        )
-    evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
-    shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
-    enough = len(done) >= TRIALS_FOR_IMPORTANCES * len(fields)
-    figure = Figure(
-        figsize=(7, 1.6 + 0.45 * len(shares)), layout="constrained", label="importances"
-    )
-    axes = figure.subplots()
-    axes.set_title(title)
-    names = [label(field) for field in reversed(shares)]
-    bars = axes.barh(names, list(reversed(shares.values())), color=BLUE)
-    axes.bar_label(bars, fmt=lambda share: f"{share:.0%}", padding=3)
-    axes.set_xlim(0, 1.08)
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    axes.set_xlabel(
-        "share of the explained variance of the mean validation\n"
-        f"true/false accuracy (fANOVA, {len(done)} finished trials)"
-        + ("" if enough else "\ntoo few trials for these fields: they say little")
-    )
-    axes.grid(axis="x", color="0.9")
-    axes.set_axisbelow(True)
-    return figure

@@ -9,7 +9,6 @@ from rich.table import Table
 from multimodal_vit.analysis.study_tests import OWN
 from multimodal_vit.evaluate import main_metric
 from multimodal_vit.profiling import Profile
-from multimodal_vit.suites import all_checks
 
 MOST_SUITE_TESTS = 12  # on screen; the report has all
 _LABELS = {
@@ -143,78 +142,6 @@ def profile_table(found: Profile) -> Table:
     return table
 
 
-def probe_tables(title: str, found: Mapping[str, Any]) -> Iterator[Table]:
-    """Tables of evaluation suites, of references and of checks, as far as they were asked.
-
-    Args:
-      title: above the first.
-      found: as `multimodal_vit.probes.answers.probe` returns them.
-    """
-    foils = {name: m for name, m in found["suites"].items() if "rejection_rate" in m}
-    others = {name: m for name, m in found["suites"].items() if name not in foils}
-    if foils:
-        table = Table(title=f"{title}: foils told from true texts", title_justify="left")
-        table.add_column("suite", no_wrap=True)
-        headings = ("AUROC", "95% interval", "rejected more", "95% interval", "foils", "true")
-        for heading in (*headings, "same grid", "95% interval"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        for name, metrics in foils.items():
-            pairs = metrics.get("paired", {})
-            table.add_row(
-                name,
-                *_told_apart(metrics),
-                _share(metrics["rejection_rate"]),
-                _share(metrics.get("true_rejection_rate")),
-                _share(pairs.get("text_score")),
-                _between(pairs["intervals"]["text_score"]) if "text_score" in pairs else "",
-            )
-        table.caption = (
-            "rejected more: foils rejected less true texts rejected (by chance 0); same grid: how "
-            "often the true text of a grid gets the higher logit (by chance 50%)"
-        )
-        table.caption_justify = "left"
-        yield table
-    if others:
-        heading = "Other suites" if foils else title
-        table = Table(title=heading, title_justify="left")
-        table.add_column("suite", no_wrap=True)
-        for heading in ("right", "95% interval", "on true", "on false", "AUROC", "ECE"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        for name, metrics in others.items():
-            main = "accuracy" if "accuracy" in metrics else "match_accuracy"
-            table.add_row(
-                name,
-                _share(metrics[main]),
-                _between(metrics["intervals"][main]),
-                *(_share(metrics.get(f"match_accuracy_{kind}")) for kind in ("true", "false")),
-                *(f"{metrics[key]:.3f}" if key in metrics else "" for key in ("auroc", "ece")),
-            )
-        yield table
-    references = {name: found["references"].get(name) for name in REFERRED}
-    if any(references.values()):
-        asked = {name: shares for name, shares in references.items() if shares}
-        table = Table(title="Readers without a mistake, by what they use", title_justify="left")
-        table.add_column("reader", no_wrap=True)
-        for name in (*asked, "exactly"):
-            table.add_column(name, justify="right", no_wrap=True)
-        for reader in next(iter(asked.values())):
-            exact = found.get("expected", {}).get(reader)
-            shares = [f"{values[reader]:.1%}" for values in asked.values()]
-            table.add_row(reader, *shares, "" if exact is None else f"{exact:.2%}")
-        yield table
-    if found.get("checks"):
-        table = Table(title="Checks", title_justify="left")
-        for heading in ("check", "kind"):
-            table.add_column(heading, no_wrap=True)
-        for heading in ("AUROC", "95% interval", "rejected more", "95% interval", "fails"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        for name, check in found["checks"].items():
-            known = all_checks()
-            kind = known[name].kind if name in known else "consistency"
-            table.add_row(name, kind, *_told_apart(check), _share(check.get("failure_rate")))
-        yield table
-
-
 def study_tables(found: Mapping[str, Any]) -> Iterator[Table]:
     """The differences between a study's conditions and their tests.
 
@@ -260,45 +187,3 @@ def study_tables(found: Mapping[str, Any]) -> Iterator[Table]:
                 f"{test['holm']:.2g}",
             )
         yield table
-
-
-def _told_apart(metrics: Mapping[str, Any]) -> list[str]:
-    """AUROC and how much more false texts are rejected than true ones, each with its interval."""
-    if "auroc" not in metrics or "auroc" not in metrics["intervals"]:
-        return [""] * 4
-    low, high = metrics["intervals"]["auroc"]
-    ends = [f"{100 * end:+.1f}" for end in metrics["intervals"]["rejection_difference"]]
-    more = [f"{100 * metrics['rejection_difference']:+.1f}", " – ".join(ends)]
-    return [f"{metrics['auroc']:.3f}", f"{low:.3f} – {high:.3f}", *more]
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}"
-
-
-def _between(interval: Sequence[float]) -> str:
-    return f"{interval[0]:.1%} – {interval[1]:.1%}"
-
-
-def verdict_lines(verdict: Mapping[str, Any]) -> Iterator[str]:
-    """What `probes.verdict` says, a line each: what it can, what it uses, bias, certainty, cost."""
-    for name in ("can", "uses", "bias", "calibration", "cost"):
-        if verdict[name]:
-            yield verdict[name]
-    if verdict["scale"]:
-        yield scale_line(verdict["scale"])
-
-
-def scale_line(scale: Mapping[str, Any], width: int = 48) -> str:
-    """The scale of what a model uses in one line of text, the model's place an "O"."""
-    marks, place = scale["marks"], scale["place"]
-    steps = len(marks) - 1
-    cells = ["─"] * (width + 1)
-    for i in range(steps + 1):
-        cells[round(i * width / steps)] = "┼"
-    cells[round(place * width / steps)] = "O"
-    return f"{marks[0]} {''.join(cells)} {marks[-1]}  ({place:.2f} of {steps}: {', '.join(marks)})"
-
-
-# The suites that tell the references apart; "exactly" is of the first.
-REFERRED = ("standard", "single_foil", "count_foil", "order_foil")

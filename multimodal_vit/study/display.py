@@ -30,6 +30,7 @@ class StudyTable(LiveTable, StudyDisplay):
         self._most_elsewhere = 0
         self._here: dict[int, tuple[StudyRun, ...]] = {}  # by worker; trained as one program
         self._own: set[StudyRun] = set()  # begun here
+        self._beside: list[float] = []  # seconds that a run took here beside its training
 
     def begin(self, runs: Sequence[StudyRun], flop: Mapping[str, float]) -> None:
         """Says how many runs there are."""
@@ -53,6 +54,7 @@ class StudyTable(LiveTable, StudyDisplay):
     def ended(self, which: StudyRun, results: dict[str, Any]) -> None:
         """Notes the result; says it unless it was known before."""
         known, here = which in self._done, which in self._own
+        self._count_beside(which, results["train_seconds"])
         self._leave(which)
         self._done[which] = results
         if not known:
@@ -63,6 +65,13 @@ class StudyTable(LiveTable, StudyDisplay):
                 f"{results['samples_seen']:,} training pairs in "
                 f"{duration(results['train_seconds'])}. {self.outlook()}"
             )
+
+    def _count_beside(self, which: StudyRun, train_seconds: float) -> None:
+        """Notes how long a run that ends here took beside its training."""
+        for worker, group in tuple(self._here.items()):
+            if which in group and worker in self.under_way:
+                spent = (time.monotonic() - self.under_way[worker].began) / len(group)
+                self._beside += [max(0.0, spent - train_seconds)] * len(group)
 
     def _said(self, results: dict[str, Any]) -> str:
         if not has_verdict(results):
@@ -105,23 +114,31 @@ class StudyTable(LiveTable, StudyDisplay):
         return [w for w in tuple(self._elsewhere) if w.workdir.results_path.exists()]
 
     def _seconds_left(self) -> float | None:
-        """By the speed so far, in floating-point operations, of this and the other processes."""
-        seconds = sum(r["train_seconds"] for r in self._done.values())
-        flop = sum(r["pflop"] * 1e15 for r in self._done.values())
-        flop_here = 0.0
+        """By the speed so far, in floating-point operations, of this and the other processes.
+
+        And by what a run took here beside its training: data, compilation, tests.
+        """
+        now, done = time.monotonic(), dict(self._done)  # a thread may ask while runs end
+        seconds = sum(r["train_seconds"] for r in done.values())
+        flop = sum(r["pflop"] * 1e15 for r in done.values())
+        flop_here, tested = 0.0, [0.0]  # how long runs here have been tested so far
         for worker, run in tuple(self.under_way.items()):
             group = self._here.get(worker, ())
             flop_here += run.share * sum(self._flop[w.condition] for w in group)
-            seconds += time.monotonic() - run.began
+            until = run.trained_at or now
+            seconds += until - run.began
+            tested.append(now - until)
         flop += flop_here
         if not flop:
             return None
-        rate = flop / seconds
-        over = {*self._done, *self._failed, *self._ended_elsewhere()}
+        over = {*done, *self._failed, *self._ended_elsewhere()}
         waiting = [w for w in self._runs if w not in over]
-        flop = sum(self._flop[w.condition] for w in waiting) - flop_here
+        left = max(0.0, sum(self._flop[w.condition] for w in waiting) - flop_here) * seconds / flop
+        # Of the first run only what it took so far is known.
+        beside = statistics.fmean(self._beside) if self._beside else max(tested)
+        left += max(0.0, beside * len(waiting) - sum(tested))
         processes = max(1, len(self._here)) + self._most_elsewhere
-        return max(flop, 0.0) / rate / min(processes, max(1, len(waiting)))
+        return left / min(processes, max(1, len(waiting)))
 
     def table(self) -> Table | None:
         """The runs by condition."""

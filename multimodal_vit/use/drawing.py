@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from multimodal_vit.analysis.figures import BLUE, GREEN, RED, names_as_text, shortened
-from multimodal_vit.analysis.overlays import AMOUNT
+from multimodal_vit.analysis.drawing import BLUE, GREEN, RED, names_as_text, shortened
+from multimodal_vit.analysis.overlays import glow
 
 MOST_CLASSES = 12  # whose probabilities are drawn: the highest
 
@@ -16,7 +16,7 @@ MOST_CLASSES = 12  # whose probabilities are drawn: the highest
 def attention_figure(
     image: np.ndarray, words: Sequence[str], maps: np.ndarray, grid: tuple[int, int]
 ) -> Figure:
-    """Draws where each word looks, its own quadrant outlined.
+    """Draws where each word looks: bright is much attention; its own quadrant is outlined.
 
     Args:
       image: uint8 [H, W, C], pasted.
@@ -24,9 +24,23 @@ def attention_figure(
       maps: float [n, rows, columns], shares of a word's attention over the patches.
       grid: rows and columns of images.
     """
-    figure = Figure(figsize=(2.2 * len(words), 2.5), layout="constrained")
+    figure = Figure(figsize=(2.2 * len(words), 2.7), layout="constrained")
     _draw_words(list(figure.subplots(1, len(words), squeeze=False).flat), image, words, maps, grid)
+    figure.supxlabel(_about(maps), fontsize=9)
     return figure
+
+
+def _about(maps: np.ndarray) -> str:
+    """What the brightness and the frames of `_draw_words` mean."""
+    return (
+        f"Bright: much of the word's attention to the image, at most {_brightest(maps):.0%} on a "
+        "patch. Green: the quadrant that the word names."
+    )
+
+
+def _brightest(maps: np.ndarray) -> float:
+    """The share that is brightest; attention that is even stays dim."""
+    return float(min(1.0, max(maps.max(), 2 / maps[0].size)))
 
 
 @names_as_text()
@@ -63,6 +77,7 @@ def prediction_figure(
     panels[1].set_title("probability of each class", fontsize=9)
     if maps is not None:
         _draw_words(panels[2:], image, words, maps, grid)
+        figure.supxlabel(_about(maps), fontsize=9)
     text = " ".join(words)
     if true is not None:
         said = f"“{text}” is {'true' if true > 0.5 else 'false'}: probability of true {true:.1%}"
@@ -90,8 +105,7 @@ def _draw_words(
     height, width = image.shape[0] / grid[0], image.shape[1] / grid[1]
     extent = (-0.5, image.shape[1] - 0.5, image.shape[0] - 0.5, -0.5)
     for i, (axes, word, values) in enumerate(zip(panels, words, maps, strict=True)):
-        axes.imshow(image.mean(axis=-1), cmap="gray", vmin=0, vmax=255)
-        axes.imshow(values, extent=extent, interpolation="nearest", cmap=AMOUNT, vmin=0, vmax=1)
+        axes.imshow(glow(image, values, _brightest(maps)), interpolation="nearest")
         row, column = divmod(i, grid[1])
         left, top = column * width - 0.5, row * height - 0.5
         right, bottom = left + width, top + height
