@@ -27,9 +27,9 @@ def run_study(
     config: ConfigDict,
     folder: Path,
     console: Console,
-    command: str,
-    argv: Sequence[str],
-    asked: str | None,
+    command: str = "",
+    argv: Sequence[str] = (),
+    asked: str | None = "1",
 ) -> int:
     """Runs what is missing of a study, then writes its table and its report.
 
@@ -39,7 +39,7 @@ def run_study(
       console: for the live table.
       command: the command line, for the report.
       argv: the same, for workers.
-      asked: --workers; None: auto.
+      asked: --workers; None: auto; by default this process alone, as in a notebook.
 
     Returns:
       The exit code: 0; 130 where Ctrl-C stopped it; 2 where a run failed.

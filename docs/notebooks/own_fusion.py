@@ -101,7 +101,7 @@ from rich.console import Console
 
 from multimodal_vit.study_command import run_study
 
-code = run_study(config, Path("runs/fusion"), Console(width=110, force_jupyter=False), command="")
+code = run_study(config, Path("runs/fusion"), Console(width=110, force_jupyter=False))
 
 # %%
 # The figure of the accuracies: a point is a run.
