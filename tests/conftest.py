@@ -30,7 +30,7 @@ os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count=8 {QUICK}"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 
-# Files by the CPU seconds of their tests, the most first. Files are handed out in this order: a long
+# Files by the CPU seconds of their tests, the most first. They are handed out in this order: a long
 # one that is begun last keeps one core busy while the other has nothing left to do.
 LONGEST = (
     "test_study", "test_suites", "test_fusions", "test_search", "test_launch", "test_audio_image",
