@@ -178,7 +178,7 @@ def test_workers_share_a_study_and_one_that_is_killed_loses_nothing(finished, tm
     """Each has fewer cores than the one process had, and gives its bits all the same."""
     folder, _ = finished
     (tmp_path / "decay.py").write_text(STUDY)
-    process = start(tmp_path, "--workers=2")
+    process = start(tmp_path, "--workers=2", "--config.num_seeds=1")
     first = tmp_path / "decay" / "runs" / "on" / "seed_0"
     wait_until((first / "metrics.jsonl").exists, process)
     begun = [tmp_path / "decay" / "runs" / name / "seed_0" for name in ("on", "off")]
@@ -191,10 +191,13 @@ def test_workers_share_a_study_and_one_that_is_killed_loses_nothing(finished, tm
     assert process.returncode == 0, err
     assert re.search(r"Worker \d was ended by SIGKILL; others go on with its run.", out)
     assert "by another process" not in out
-    for run in ("on, seed 0", "on, seed 1", "off, seed 0", "off, seed 1"):
+    for run in ("on, seed 0", "off, seed 0"):
         assert len(re.findall(rf"^{run}: true/false", out, re.MULTILINE)) == 1, out
         assert re.search(rf"^{run}: [12],\d{{3}} samples: validation", out, re.MULTILINE), out
-    assert results(tmp_path / "decay") == results(folder / "decay")
+    expected = results(folder / "decay")
+    assert results(tmp_path / "decay") == {
+        name: expected[name] for name in ("runs/off/seed_0", "runs/on/seed_0")
+    }
     assert (tmp_path / "decay" / "report.html").exists()
 
 
