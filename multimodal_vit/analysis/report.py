@@ -181,10 +181,11 @@ def _sizes(condition: ConditionResults) -> tuple[int, int, int]:
 def _budget(config: ConfigDict) -> str:
     samples = {name: c.train.num_samples for name, c in config.conditions.items()}
     if len(set(samples.values())) == 1:
+        exact = all(c.train.steps_per_validation for c in config.conditions.values())
         return (
             f"Every condition had the same budget: {_seeds(config.num_seeds)}{_more(config)}, each "
             f"with at most {next(iter(samples.values())):,} training pairs (rounded to whole "
-            "epochs)."
+            f"{'batches' if exact else 'epochs'})."
         )
     listed = "; ".join(f"{name} {number:,}" for name, number in samples.items())
     return f"The budgets differ. Training pairs at most, for each of {_seeds(config.num_seeds)}: {listed}."  # noqa: E501
