@@ -73,6 +73,7 @@ def main() -> None:
         (workspace / name).write_text(source)
     write_digits(workspace)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment["JAX_COMPILATION_CACHE_DIR"] = str(workspace.resolve() / "compiled")
     for command in COMMAND.findall(text):
         print("+", command, flush=True)
         arguments = shlex.split(command.replace("configs/", f"{ROOT}/configs/"))
