@@ -10,7 +10,6 @@ from typing import Any
 from run_figures import Runs, figure, get
 
 from multimodal_vit.analysis.cells import PageTable
-from multimodal_vit.analysis.drawing import short_number
 
 SIZES = (100, 1_000, 10_000)  # labelled pairs, at the end of a condition's name
 MONITORS = ("spread", "target_deviation", "clusters_used", "varied_error")
@@ -46,7 +45,7 @@ def objectives(runs: Runs) -> PageTable | None:
             figure(mine, *place) if among_all or "zero_shot" not in place else "–"
             for place in places.values()
         ]
-        seen = short_number(mine[0]["samples_seen"])
+        seen = f"{mine[0]['samples_seen']:,}"
         rows.append((f"`{name}`", "", [seen, _order(mine), *cells, _cost(mine)]))
     columns = ["pairs seen", "read in order", *places, "PFLOP"]
     return PageTable("What each objective teaches at equal FLOP, over seeds", columns, rows)

@@ -79,7 +79,7 @@ def _share(
 ) -> None:
     """Has workers try what is left, where several are asked for."""
     # Each trial is several runs, so that workers pay. How large they will be nobody knows yet.
-    count = workers.number(asked, search.left(), math.inf, None)
+    count = workers.number(asked, search.left(), math.inf, list)
     if count == 1:
         return
     table.line(f"{count} workers, each on a share of the cores.")

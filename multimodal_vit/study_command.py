@@ -18,7 +18,6 @@ from multimodal_vit.study import definition as study
 from multimodal_vit.study.definition import StudyRun
 from multimodal_vit.study.display import StudyTable
 from multimodal_vit.study.runner import TABLE, Plan, StudyDisplay, complete, write_table
-from multimodal_vit.train import memory
 from multimodal_vit.train.progress import Display
 from multimodal_vit.workdir import Workdir
 
@@ -89,12 +88,10 @@ def _share(
     """Has workers run what is missing, where several are asked for or pay."""
     left = [which for which in plan.runs if not which.workdir.is_over()]
     jobs = {which.condition for which in left} if plan.config.seeds_together else left
-    largest = None
-    if left:
-        first = {which.condition: which for which in left}.values()
-        largest = max(map(plan.experiment, first), key=lambda e: memory.need(e).total)
+    first = {which.condition: which for which in left}.values()
     work = sum(flop[which.condition] for which in left)
-    if (count := workers.number(asked, len(jobs), work, largest)) == 1:
+    count = workers.number(asked, len(jobs), work, lambda: map(plan.experiment, first))
+    if count == 1:
         return
     table.line(f"{count} workers, each on a share of the cores.")
 

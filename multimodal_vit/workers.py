@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,14 +55,16 @@ def parse(text: str) -> int | None:
     return int(text)
 
 
-def number(asked: int | None, jobs: int, flop: float, largest: Experiment | None) -> int:
+def number(
+    asked: int | None, jobs: int, flop: float, experiments: Callable[[], Iterable[Experiment]]
+) -> int:
     """How many workers share some jobs; 1: nobody is started.
 
     Args:
       asked: as `parse` gives it; None: one for each core, where that pays and fits the memory.
       jobs: that can be done side by side.
       flop: floating-point operations of all.
-      largest: the experiment among them that needs the most memory.
+      experiments: gives those that they run; asked where their memory counts.
 
     Raises:
       UserError: a number was asked where several workers cannot share.
@@ -83,11 +85,12 @@ def number(asked: int | None, jobs: int, flop: float, largest: Experiment | None
         os.environ.get(locking.SWITCH) == "off"
     ):  # fmt: skip
         return 1
-    most = min(len(os.sched_getaffinity(0)), jobs, int(flop / WORTH))
+    most = int(min(len(os.sched_getaffinity(0)), jobs, flop / WORTH))
     room = memory.available(jax.local_devices()[0])
-    if most > 1 and room and largest is not None:
+    if most > 1 and room:
         # `need` is the least that a training holds, without most activations: twice that.
-        most = min(most, room // (OWN_MEMORY + 2 * memory.need(largest, room).total))
+        largest = max((memory.need(one, room).total for one in experiments()), default=0)
+        most = min(most, room // (OWN_MEMORY + 2 * largest))
     return max(1, most)
 
 

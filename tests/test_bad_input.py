@@ -148,6 +148,7 @@ ARGUMENTS: dict[str, tuple[list[str], str]] = {
     "a flag with one dash too few": (["-workdir"], "workdir"),
     "a flag without its value": (["--workdir"], "workdir"),
     "suites of a training": (["--suites=all"], "--suites is for --mode=evaluate"),
+    "workers of one run": (["--workers=2"], "--workers is for --mode=study and --mode=search"),
     "an experiment as study": (["--mode=study"], "give --mode=train"),
     "an experiment as search": (["--mode=search"], "give --mode=train"),
     "a preset of a file without": (None, "has no presets"),
@@ -192,6 +193,7 @@ ARGUMENTS = {
     "a study as experiment": ([STUDY], "give --mode=study"),
     "a search as experiment": ([SEARCH], "give --mode=search"),
     "a study without seeds": ([STUDY, "--mode=study", "--config.num_seeds=0"], "at least 1"),
+    "a study with no worker": ([STUDY, "--mode=study", "--workers=0"], "a number from 1 to 1024"),
     "a study of seed -1": ([STUDY, "--mode=study", "--config.first_seed=-1"], "at least 0"),
     "a study's field misspelt": ([STUDY, "--mode=study", "--config.num_seed=1"], "num_seeds"),
     "a study's condition": (

@@ -11,12 +11,16 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT, command_environment
+from conftest import QUICK, ROOT, command_environment
 from test_commands import TINY
+
+RAW = ["--config.model.stem=conv", "--config.model.num_conv_layers=0"]  # compiles faster
+SMALL = [*TINY, *RAW, "--config.model.patch_size=28"]
 
 
 def environment(tmp_path, **more):
-    return command_environment() | {"PYTHON": sys.executable, "XLA_FLAGS": ""} | more
+    """The scripts set the number of devices themselves."""
+    return command_environment() | {"PYTHON": sys.executable, "XLA_FLAGS": QUICK} | more
 
 
 def launch(tmp_path, *arguments, script="local.sh", **more):
@@ -28,7 +32,7 @@ def launch(tmp_path, *arguments, script="local.sh", **more):
 
 @pytest.mark.long
 def test_local_trains_on_as_many_virtual_devices_as_asked_for(tmp_path):
-    done = launch(tmp_path, "--cpu-devices", "4", *TINY, "--workdir=run")
+    done = launch(tmp_path, "--cpu-devices", "4", *SMALL, "--workdir=run")
     assert done.returncode == 0, done.stderr
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["versions"]["devices"].startswith("4 × cpu")
@@ -68,7 +72,7 @@ def signal_one_of_two(tmp_path, which):
     """Starts a run of two processes, sends the second a signal once it trains; code and output."""
     metrics = tmp_path / "run" / "metrics.jsonl"
     rows = metrics.read_text().count("\n") if metrics.exists() else 0
-    arguments = ["--cpu-processes", "2", *TINY, "--config.train.num_samples=500000"]
+    arguments = ["--cpu-processes", "2", *SMALL, "--config.train.num_samples=500000"]
     process = subprocess.Popen(
         ["bash", ROOT / "launch" / "local.sh", *arguments, "--workdir=run"], cwd=tmp_path,
         env=environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -172,7 +176,7 @@ def test_two_hosts_train_one_run_of_a_component_of_ones_own(tmp_path, cluster):
         listener.bind(("localhost", 0))
         port = listener.getsockname()[1]
     (tmp_path / "own.py").write_text(OWN)
-    arguments = ["--hosts", "localhost,me@localhost", "--port", str(port), *TINY, "--workdir=run"]
+    arguments = ["--hosts", "localhost,me@localhost", "--port", str(port), *SMALL, "--workdir=run"]
     arguments += ["--config.components=('own.py',)", "--config.model.fusion=mean"]
     done = launch(tmp_path, *arguments, script="multi_host.sh", **cluster)
     assert done.returncode == 0, done.stderr
@@ -205,7 +209,7 @@ def test_scripts_for_hosts_say_what_they_need(tmp_path, script, arguments):
 
 
 def test_a_slurm_job_out_of_time_saves_and_is_queued_again(tmp_path, cluster):
-    arguments = [*TINY, "--config.train.num_samples=500000", "--workdir=run"]
+    arguments = [*SMALL, "--config.train.num_samples=500000", "--workdir=run"]
     process = subprocess.Popen(
         ["bash", ROOT / "launch" / "slurm.sbatch", *arguments], cwd=tmp_path,
         env=environment(tmp_path, **cluster), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

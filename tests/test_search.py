@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -110,8 +111,14 @@ def validations(folder, trial, seed=0):
 
 
 def test_a_search_ends_in_tables_figures_and_a_winner_that_is_a_config(folder):
-    done = run_command(*SEARCH, "--config.num_seeds=2", "--config.num_trials=2", cwd=folder)
+    """Two workers share it, in one terminal."""
+    more = ["--config.num_seeds=2", "--config.num_trials=2", "--workers=2"]
+    done = run_command(*SEARCH, *more, cwd=folder)
     assert done.returncode == 0, done.stderr
+    assert "2 workers, each on a share of the cores." in done.stdout
+    for number in (0, 1):
+        assert len(re.findall(rf"^patch, trial {number} begins ", done.stdout, re.MULTILINE)) == 1
+        assert len(re.findall(rf"^patch, trial {number} done: ", done.stdout, re.MULTILINE)) == 1
     assert "patch: validation accuracy" in done.stdout
     assert "Every condition had the same budget: trials: 2, " in done.stdout
     assert "2 done, of 4 settings" in done.stdout
@@ -579,6 +586,7 @@ BAD = {
         ],
         "no data set 'letters'",
     ),
+    "no number of workers": (["--workers=two"], "--workers=two must be a number from 1 to 1024"),
     "a file": (["--workdir=tiny.py"], "--workdir=tiny.py is a file"),
     "a folder of others": (["--workdir=."], "holds other files and no search"),
     "a mode that takes no search": (["--mode=train"], "give --mode=search"),

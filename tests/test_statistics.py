@@ -21,7 +21,7 @@ from multimodal_vit.analysis.statistics import (
     noncentrality_interval,
 )
 from multimodal_vit.analysis.study_control import control_sentences, pairs_until_order
-from multimodal_vit.analysis.study_tests import answer, suite_answer
+from multimodal_vit.analysis.study_tests import answer, answers_in_short, suite_answer
 
 TABLE_41 = {  # thesis, Table 4.1 and the tests in its text
     "MNIST": (Summary(97.73, 0.5, 5), Summary(92.14, 0.5, 5), 17.6771),
@@ -229,3 +229,19 @@ def test_what_a_family_says_names_the_better_the_worse_and_the_margin():
     assert "by as much as 0.5 points" in sentence
     assert sentence.endswith(": y.")
     assert control_sentences({}) == []
+
+
+def test_many_comparisons_are_said_in_short():
+    def found(name, difference, p):
+        between = [difference - 0.01, difference + 0.01]
+        return {"first": name, "second": "control", "difference": difference} | {
+            "interval": between, "holm": {"welch": p},
+        }  # fmt: skip
+
+    tests = [found("a", 0.01, 0.2), found("b", -0.05, 0.01), found("c", 0.02, 0.001)]
+    assert answers_in_short(tests) == (
+        "Of 3 comparisons of accuracy, 2 are sure (Welch's t-tests, Holm-corrected): the largest "
+        "b less control -5.00 points (95 % interval -6.00 to -4.00); c less control +2.00 points "
+        "(95 % interval +1.00 to +3.00)."
+    )
+    assert answers_in_short(tests[:1]).endswith("0 are sure (Welch's t-tests, Holm-corrected).")

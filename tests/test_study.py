@@ -31,6 +31,7 @@ from multimodal_vit.study import cross, study
 def get_config():
     base = changed(small(), {
         "data.source": "digits", "data.name": "digits", "model.embedding_dim": 16,
+        "model.stem": "conv", "model.num_conv_layers": 0, "model.patch_size": 28,  # no convolution
         "model.num_encoder_layers": 1, "model.mlp_dim": 32, "model.num_heads": 2,
         "model.dropout_rate": 0.0, "train.num_samples": 2824, "train.patience": 0,
         "evaluation.suites": ("order_foil", "single_foil"),  # all take longer
@@ -162,7 +163,7 @@ def test_ctrl_c_saves_and_stops(tmp_path):
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "The same command continues." in out
+    assert "The same command continues." in out + err  # err: too busy to save in nine seconds
     assert "Traceback" not in err
 
 
@@ -176,7 +177,7 @@ def test_workers_share_a_study_and_one_that_is_killed_loses_nothing(finished, tm
     """Each has fewer cores than the one process had, and gives its bits all the same."""
     folder, _ = finished
     (tmp_path / "decay.py").write_text(STUDY)
-    process = start(tmp_path, "--workers=2")
+    process = start(tmp_path, "--workers=2", "--config.num_seeds=1")
     first = tmp_path / "decay" / "runs" / "on" / "seed_0"
     wait_until((first / "metrics.jsonl").exists, process)
     begun = [tmp_path / "decay" / "runs" / name / "seed_0" for name in ("on", "off")]
@@ -189,10 +190,13 @@ def test_workers_share_a_study_and_one_that_is_killed_loses_nothing(finished, tm
     assert process.returncode == 0, err
     assert re.search(r"Worker \d was ended by SIGKILL; others go on with its run.", out)
     assert "by another process" not in out
-    for run in ("on, seed 0", "on, seed 1", "off, seed 0", "off, seed 1"):
+    for run in ("on, seed 0", "off, seed 0"):
         assert len(re.findall(rf"^{run}: true/false", out, re.MULTILINE)) == 1, out
-        assert re.search(rf"^{run}: First step", out, re.MULTILINE)
-    assert results(tmp_path / "decay") == results(folder / "decay")
+        assert re.search(rf"^{run}: [12],\d{{3}} samples: validation", out, re.MULTILINE), out
+    expected = results(folder / "decay")
+    assert results(tmp_path / "decay") == {
+        name: expected[name] for name in ("runs/off/seed_0", "runs/on/seed_0")
+    }
     assert (tmp_path / "decay" / "report.html").exists()
 
 

@@ -472,6 +472,8 @@ CONFIG = [
     f"--config={ROOT / 'configs' / 'digits_conv.py'}", "--config.train.num_samples=2824",
     "--config.data.name=digits", "--config.train.optimizer=adam",
     "--config.model.embedding_dim=16", "--config.evaluation.num_passes=1",
+    "--config.model.stem=conv", "--config.model.num_conv_layers=0", "--config.model.patch_size=28",
+    "--config.model.num_encoder_layers=1", "--config.model.mlp_dim=32",
     "--config.evaluation.suite_pairs=500",
 ]  # fmt: skip
 

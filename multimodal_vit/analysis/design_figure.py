@@ -64,8 +64,10 @@ Flows = tuple[dict[str, int], list[np.ndarray]]
 
 def flows_of(conditions: Sequence[ConditionResults]) -> dict[str, Flows]:
     """`flows` of each fusion, of the first condition that has it."""
-    drawn = {c.config.model.fusion: c for c in reversed(conditions)}
-    return {name: flows(c.experiment) for name, c in reversed(drawn.items())}
+    drawn: dict[str, ConditionResults] = {}
+    for c in conditions:
+        drawn.setdefault(c.config.model.fusion, c)
+    return {name: flows(c.experiment) for name, c in drawn.items()}
 
 
 def designs(found: Mapping[str, Flows]) -> Figure:

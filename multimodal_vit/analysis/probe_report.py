@@ -11,7 +11,14 @@ from multimodal_vit.analysis import attention_figures, figure_data, probe_tables
 from multimodal_vit.analysis.drawing import styles
 from multimodal_vit.analysis.failure_sheet import failure_sheet, failures_in
 from multimodal_vit.analysis.pages import MakeFigure
-from multimodal_vit.analysis.study_figures import by_data, curve, pairs_seen, panel_width
+from multimodal_vit.analysis.study_figures import (
+    add_key,
+    by_data,
+    curve,
+    key_height,
+    pairs_seen,
+    panel_width,
+)
 from multimodal_vit.analysis.study_results import ConditionResults
 from multimodal_vit.foils import SURE
 from multimodal_vit.probes.attention import AttentionExample, AttentionResult
@@ -148,7 +155,8 @@ def _attention_of(condition: ConditionResults) -> AttentionResult | None:
 def reliability(conditions: Sequence[ConditionResults]) -> Figure:
     """Reliability diagrams (Guo et al. 2017), a panel for each data set."""
     groups = by_data(conditions)
-    figure = Figure(figsize=(panel_width(len(groups)) * len(groups), 4.2), layout="constrained")
+    height = 4.2 + key_height(conditions)
+    figure = Figure(figsize=(panel_width(len(groups)) * len(groups), height), layout="constrained")
     panels = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
     for axes, (data, members) in zip(panels, groups.items(), strict=True):
         axes.set_title(data)
@@ -173,7 +181,7 @@ def reliability(conditions: Sequence[ConditionResults]) -> Figure:
             )  # fmt: skip
         axes.set_xlabel("certainty of the answer")
         axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        axes.legend(loc="lower right")
+    add_key(figure, panels, "lower right")
     panels[0].set_ylabel("share that is right")
     panels[0].yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     return figure
@@ -185,7 +193,10 @@ def in_training(conditions: Sequence[ConditionResults]) -> Figure:
     metrics = _metrics(conditions)
     names = list(metrics)
     figure = Figure(
-        figsize=(panel_width(len(groups)) * len(groups), 2.6 * len(names) + 0.4),
+        figsize=(
+            panel_width(len(groups)) * len(groups),
+            2.6 * len(names) + 0.4 + key_height(conditions),
+        ),
         layout="constrained",
     )
     panels = figure.subplots(len(names), len(groups), squeeze=False, sharex="col", sharey="row")
@@ -203,9 +214,8 @@ def in_training(conditions: Sequence[ConditionResults]) -> Figure:
                 axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             if column == 0:
                 axes.set_ylabel(f"{name}\n{_measured(metrics[name], _is_foil(name, conditions))}")
-            if row == 0:
-                axes.legend()
         pairs_seen(panels[-1, column])
+    add_key(figure, panels[0])
     return figure
 
 

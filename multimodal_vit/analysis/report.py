@@ -32,6 +32,8 @@ from multimodal_vit.study.definition import SUMMARY, runs_of
 from multimodal_vit.train.progress import duration
 from multimodal_vit.workdir import Workdir
 
+FEW, FEW_COMPARISONS = 4, 3  # conditions and comparisons that each have a sentence at the top
+
 
 def write_report(
     config: ConfigDict, folder: Path, command: str, failed: Mapping[str, str]
@@ -101,12 +103,12 @@ def _page(
         "single": False,
         "config": config,
         "verdicts": [said[c.name] for c in by_chance],
-        "answers": content["answers"],
+        "few": len(conditions) <= FEW,
+        **_leading(content, conditions),
         "suite_answer": study_tests.suite_answer(content["suite_tests"]),
         "suite_tests": page_tables.suite_tests(content["suite_tests"])
         if content["suite_tests"]
         else None,
-        "nowhere": [c.name for c in conditions if c.at_chance],
         "strip": strip_of(conditions, figure),
         "designs": _designs(conditions, figure),
         "shapes": page_tables.shapes(conditions),
@@ -141,6 +143,22 @@ def _page(
     }
 
 
+def _leading(
+    content: Mapping[str, Any], conditions: Sequence[ConditionResults]
+) -> dict[str, list[str]]:
+    """The sentences that lead, and those that are folded where there are many comparisons."""
+    own = [test for test in content["tests"] if test["source"] == study_tests.OWN]
+    if len(own) <= FEW_COMPARISONS:
+        return {"answers": content["answers"], "more_answers": []}
+    said = [study_tests.answers_in_short(own)]
+    said += study_control.control_sentences(content["control"])
+    nowhere = [c.name for c in conditions if c.at_chance]
+    if nowhere:
+        which = "any condition" if len(nowhere) == len(conditions) else ", ".join(nowhere)
+        said.insert(0, f"Cannot be told from chance: {which}.")
+    return {"answers": said, "more_answers": content["answers"][: len(own)]}
+
+
 def _designs(conditions: Sequence[ConditionResults], figure: MakeFigure) -> Any:
     """The designs, where the conditions' fusions differ."""
     if len({c.config.model.fusion for c in conditions}) < 2:
@@ -163,10 +181,11 @@ def _sizes(condition: ConditionResults) -> tuple[int, int, int]:
 def _budget(config: ConfigDict) -> str:
     samples = {name: c.train.num_samples for name, c in config.conditions.items()}
     if len(set(samples.values())) == 1:
+        exact = all(c.train.steps_per_validation for c in config.conditions.values())
         return (
             f"Every condition had the same budget: {_seeds(config.num_seeds)}{_more(config)}, each "
             f"with at most {next(iter(samples.values())):,} training pairs (rounded to whole "
-            "epochs)."
+            f"{'batches' if exact else 'epochs'})."
         )
     listed = "; ".join(f"{name} {number:,}" for name, number in samples.items())
     return f"The budgets differ. Training pairs at most, for each of {_seeds(config.num_seeds)}: {listed}."  # noqa: E501

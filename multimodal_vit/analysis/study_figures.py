@@ -6,6 +6,7 @@ readers and grey prints tell them apart.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,6 +31,27 @@ from multimodal_vit.analysis.study_results import ConditionResults, Mistake
 def panel_width(groups: int) -> float:
     """Inches of a panel where so many stand side by side."""
     return HALF if groups <= 2 else WIDE / groups
+
+
+MOST_INSIDE = 4  # conditions whose legend leaves room for the lines beside it
+
+
+def key_height(conditions: Sequence[ConditionResults]) -> float:
+    """Inches below a figure that the legend of many conditions takes."""
+    return 0.2 * len(conditions) if len(conditions) > MOST_INSIDE else 0.0
+
+
+def add_key(figure: Figure, panels: Sequence[Axes], loc: str = "best") -> None:
+    """Adds legends: within the panels, or of many conditions one below all, each name once."""
+    handles: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if len(handles) > MOST_INSIDE:
+        figure.legend(handles.values(), handles.keys(), loc="outside lower left", ncols=1)
+    else:
+        for axes in panels:
+            axes.legend(loc=loc)
 
 
 def accuracies(
@@ -120,7 +142,8 @@ def _over_training(
 ) -> tuple[Figure, Sequence[Axes]]:
     """A metric over training: a panel for each data set, a line for each condition."""
     groups = by_data(conditions)
-    figure = Figure(figsize=(panel_width(len(groups)) * len(groups), 3.4), layout="constrained")
+    height = 3.4 + key_height(conditions)
+    figure = Figure(figsize=(panel_width(len(groups)) * len(groups), height), layout="constrained")
     panels = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
     for axes, (data, members) in zip(panels, groups.items(), strict=True):
         axes.set_title(data)
@@ -131,7 +154,7 @@ def _over_training(
             if more is not None:
                 more(axes, condition, style)
         pairs_seen(axes)
-        axes.legend()
+    add_key(figure, panels)
     return figure, panels
 
 
@@ -161,7 +184,8 @@ def pairs_seen(axes: Axes) -> None:
 def by_replaced(conditions: Sequence[ConditionResults]) -> Figure:
     """The accuracy on true pairs and on false pairs by how many labels are wrong."""
     groups = by_data(conditions)
-    figure = Figure(figsize=(panel_width(len(groups)) * len(groups), 3.6), layout="constrained")
+    height = 3.6 + key_height(conditions)
+    figure = Figure(figsize=(panel_width(len(groups)) * len(groups), height), layout="constrained")
     panels = figure.subplots(1, len(groups), squeeze=False, sharey=True)[0]
     for axes, (data, members) in zip(panels, groups.items(), strict=True):
         axes.set_title(data)
@@ -184,7 +208,7 @@ def by_replaced(conditions: Sequence[ConditionResults]) -> Figure:
             numbers = list(by_number)
         axes.set_xticks(numbers, ["0\n(true pair)", *map(str, numbers[1:])])
         axes.set_xlabel("labels that are wrong")
-        axes.legend(loc="lower right")
+    add_key(figure, panels, "lower right")
     several = max(len(c.runs) for c in conditions) > 1
     panels[0].set_ylabel(
         "answered rightly"

@@ -133,6 +133,25 @@ def answer(test: Mapping[str, Any], at_chance: Collection[str] = ()) -> str:
     )
 
 
+def answers_in_short(tests: Sequence[Mapping[str, Any]], most: int = 3) -> str:
+    """Of many comparisons of accuracy which are sure, in a sentence."""
+    sure = sorted(
+        (test for test in tests if test["holm"]["welch"] < 0.05),
+        key=lambda test: -abs(test["difference"]),
+    )
+    said = (
+        f"Of {len(tests)} comparisons of accuracy, {len(sure)} are sure (Welch's t-tests, "
+        "Holm-corrected)"
+    )
+    shown = "; ".join(
+        f"{t['first']} less {t['second']} {100 * t['difference']:+.2f} points (95 % interval "
+        f"{100 * t['interval'][0]:+.2f} to {100 * t['interval'][1]:+.2f})"
+        for t in sure[:most]
+    )
+    more = "; …" if len(sure) > most else ""
+    return f"{said}: the largest {shown}{more}." if sure else f"{said}."
+
+
 def suite_answer(tests: Sequence[Mapping[str, Any]], most: int = 5) -> str:
     """Which suites differ, in a sentence; "" where none was tested."""
     if not tests:
