@@ -22,6 +22,7 @@ if importlib.util.find_spec("multimodal_vit") is None:
 import os
 
 PAIRS = int(os.environ.get("NOTEBOOK_PAIRS", 25_000))  # of a grid of four digits and a text
+DATA = os.environ.get("NOTEBOOK_DATA", "varied_digits")  # or "digits": each once, as a quick test
 LABELLED = 1_000  # different pairs, each true or false; shown again and again
 
 # %% [markdown]
@@ -42,6 +43,7 @@ from multimodal_vit.workdir import Workdir
 base = changed(
     from_file("digits_conv"),
     {
+        "data.name": DATA,
         "model.stem": "conv",
         "model.num_conv_layers": 0,  # raw patches: quick on a CPU
         "model.patch_size": 14,

@@ -22,6 +22,7 @@ if importlib.util.find_spec("multimodal_vit") is None:
 import os
 
 PAIRS = int(os.environ.get("NOTEBOOK_PAIRS", 60_000))  # of a grid of four digits and a text
+DATA = os.environ.get("NOTEBOOK_DATA", "varied_digits")  # or "digits": each once, as a quick test
 
 # %% [markdown]
 # ## Two models
@@ -43,6 +44,7 @@ for name, workdir in runs.items():
     config = changed(
         from_file("digits_conv"),
         {
+            "data.name": DATA,
             "train.objective": name,
             "train.num_samples": PAIRS,
             "train.epochs_per_validation": 1,
@@ -96,7 +98,7 @@ Image("scale.png", width=640)
 import multimodal_vit
 from multimodal_vit.data import load_splits
 
-test = load_splits("digits", "varied_digits").test
+test = load_splits("digits", DATA).test
 chosen = [int((test.labels == label).argmax()) for label in (3, 1, 4, 2)]
 pictures = [test.images[i] for i in chosen]
 for name, workdir in runs.items():

@@ -1,7 +1,8 @@
 """The notebooks of docs/notebooks as pages of the site, each with its .ipynb to download.
 
 Use: `python docs/site/notebooks.py PAGES [--execute]`; it writes into PAGES/notebooks. Executed,
-they show what they print and draw; `NOTEBOOK_PAIRS` makes each train on fewer pairs, for a test.
+they show what they print and draw. For a test, `NOTEBOOK_PAIRS` makes each train on fewer pairs,
+`NOTEBOOK_DATA=digits` on digits that an epoch shows once.
 """
 
 import argparse
