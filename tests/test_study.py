@@ -179,14 +179,14 @@ def test_workers_share_a_study_and_one_that_is_killed_loses_nothing(finished, tm
     (tmp_path / "decay.py").write_text(STUDY)
     process = start(tmp_path, "--workers=2", "--config.num_seeds=1")
     first = tmp_path / "decay" / "runs" / "on" / "seed_0"
-    wait_until((first / "metrics.jsonl").exists, process)
+    wait_until((first / "metrics.jsonl").exists, process, seconds=300)  # three start-ups
     begun = [tmp_path / "decay" / "runs" / name / "seed_0" for name in ("on", "off")]
     wait_until(lambda: all((path / "config.json").exists() for path in begun), process)
     victim = json.loads((first / ".lock").read_text())["pid"]
     assert victim in children(process)
     assert len(children(process)) == 2
     os.kill(victim, signal.SIGKILL)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     assert re.search(r"Worker \d was ended by SIGKILL; others go on with its run.", out)
     assert "by another process" not in out
@@ -204,7 +204,7 @@ def test_workers_end_with_the_process_that_started_them(tmp_path):
     (tmp_path / "decay.py").write_text(STUDY)
     process = start(tmp_path, "--workers=2")
     begun = tmp_path / "decay" / "runs" / "on" / "seed_0" / "config.json"
-    wait_until(begun.exists, process)
+    wait_until(begun.exists, process, seconds=300)
     workers = children(process)
     assert len(workers) == 2
     process.kill()
