@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from multimodal_vit.analysis.probe_screens import probe_tables
+from multimodal_vit.analysis.tables import seeds_table
 from multimodal_vit.config import changed, small
 from multimodal_vit.study.definition import runs_of, study
 from multimodal_vit.study.display import StudyTable
@@ -118,3 +119,19 @@ def test_the_model_stands_among_the_references(log):
     assert "exactly" not in beside
     (old,) = [t for t in probe_tables("", found | {"reference_auroc": {}}) if "Beside" in t.title]
     assert list(old.columns[2].cells) == ["40.0%", "0.0%"]
+
+
+def test_runs_without_a_verdict_have_dashes_or_their_loss(table, log):
+    display, runs = table
+    for which in runs:
+        test = {"loss": 0.5} if which.condition == "a" else {"match_accuracy": 0.75}
+        more = {"examples_per_second": 1.0, "train_seconds": 1.0, "pflop": 1e-3, "samples_seen": 8}
+        display.ended(which, {"test": test} | more)
+    log.print(display.table())
+    rows = {line.split()[0]: line for line in lines(log) if line.strip()}
+    assert "–" in rows["a"]
+    assert "75.00 ± 0.00 %" in rows["b"]
+    shown = [{"test": {"loss": loss}, "seed": seed, "best_step": 1, "steps": 2, "samples_seen": 16}
+             for seed, loss in enumerate((0.5, 0.25))]  # fmt: skip
+    log.print(seeds_table("Seeds", shown))
+    assert any("0.375 ± 0.18" in line for line in lines(log))

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from multimodal_vit.analysis.study_tests import OWN
-from multimodal_vit.evaluate import main_metric
+from multimodal_vit.evaluate import has_verdict, main_metric
 from multimodal_vit.profiling import Profile
 
 MOST_SUITE_TESTS = 12  # on screen; the report has all
@@ -82,24 +82,34 @@ def readouts_table(found: Mapping[str, Any]) -> Table:
 
 
 def seeds_table(title: str, results: Sequence[Mapping[str, Any]]) -> Table:
-    """The test accuracies of runs that differ in their seed, their mean and standard deviation.
+    """What runs that differ in their seed reach on the test split, its mean and deviation.
+
+    The accuracy, or the loss of what has no verdict.
 
     Args:
       title: above the table.
       results: of each run, as `results.json` holds them.
     """
+    judged = all(map(has_verdict, results))
     table = Table(title=title, title_justify="left")
     table.add_column("seed")
-    for heading in ("accuracy, test", "best step", "steps", "training pairs"):
+    for heading in (
+        "accuracy, test" if judged else "loss, test", "best step", "steps", "training pairs",
+    ):  # fmt: skip
         table.add_column(heading, justify="right")
-    accuracies = [main_metric(r["test"]) for r in results]
-    for r, accuracy in zip(results, accuracies, strict=True):
-        cells = f"{accuracy:.2%}", f"{r['best_step']}", f"{r['steps']}", f"{r['samples_seen']:,}"
-        table.add_row(str(r["seed"]), *cells)
+    found = [main_metric(r["test"]) if judged else r["test"]["loss"] for r in results]
+    for r, value in zip(results, found, strict=True):
+        shown = f"{value:.2%}" if judged else f"{value:.4g}"
+        table.add_row(
+            str(r["seed"]), shown, f"{r['best_step']}", f"{r['steps']}", f"{r['samples_seen']:,}"
+        )
     if len(results) > 1:
-        spread = 100 * statistics.stdev(accuracies)
+        mean, spread = statistics.fmean(found), statistics.stdev(found)
+        shown = (
+            f"{100 * mean:.2f} ± {100 * spread:.2f} %" if judged else f"{mean:.4g} ± {spread:.2g}"
+        )
         table.add_section()
-        table.add_row("mean", f"{100 * statistics.fmean(accuracies):.2f} ± {spread:.2f} %")
+        table.add_row("mean", shown)
     return table
 
 

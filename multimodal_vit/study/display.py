@@ -156,16 +156,7 @@ class StudyTable(LiveTable, StudyDisplay):
             left = len(mine) - len(results) - running - sum(w in self._failed for w in mine)
             row = [condition, str(len(results)), str(running or ""), str(left or "")]
             if results:
-                accuracies = [main_metric(r["test"]) for r in results]
-                mean, spread = statistics.fmean(accuracies), ""
-                if len(accuracies) > 1:
-                    spread = f" ± {100 * statistics.stdev(accuracies):.2f}"
-                shown = f"{100 * mean:.2f}{spread} %"
-                best = f"{max(accuracies):.2%}"
-                if not all(map(has_verdict, results)):
-                    shown = best = "–"
-                elif max(accuracies) - min(accuracies) > FAR_APART:
-                    shown = " ".join(f"{100 * value:.0f}" for value in accuracies) + " %"
+                shown, best = _accuracies(results)
                 row += [
                     shown,
                     best,
@@ -174,3 +165,16 @@ class StudyTable(LiveTable, StudyDisplay):
                 ]
             table.add_row(*row)
         return table
+
+
+def _accuracies(results: Sequence[dict[str, Any]]) -> tuple[str, str]:
+    """Mean and spread, or each where they lie far apart, and the best; dashes without a verdict."""
+    if not all(map(has_verdict, results)):
+        return "–", "–"
+    found = [main_metric(r["test"]) for r in results]
+    shown = f"{100 * statistics.fmean(found):.2f} %"
+    if max(found) - min(found) > FAR_APART:
+        shown = " ".join(f"{100 * value:.0f}" for value in found) + " %"
+    elif len(found) > 1:
+        shown = f"{100 * statistics.fmean(found):.2f} ± {100 * statistics.stdev(found):.2f} %"
+    return shown, f"{max(found):.2%}"
