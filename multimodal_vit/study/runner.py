@@ -105,10 +105,17 @@ class Plan:
             mend(which.workdir, display.line)
 
     def flop(self) -> dict[str, float]:
-        """By condition, the floating-point operations of a whole run."""
+        """By condition, the floating-point operations of a run; of a finished one where one is."""
+        known: dict[str, float] = {}
+        for which in self.runs:
+            results = which.workdir.results()
+            if results is not None and "pflop" in results:
+                known.setdefault(which.condition, results["pflop"] * 1e15)
         found: dict[str, float] = {}
         for which in self.runs:
-            if which.condition not in found:
+            if which.condition in known:
+                found[which.condition] = known[which.condition]
+            elif which.condition not in found:
                 experiment = self.experiment(which)
                 samples = experiment.samples_seen(experiment.total_steps)
                 found[which.condition] = flop_per_example(experiment) * samples
