@@ -133,7 +133,7 @@ def curves(rows: list[dict[str, Any]], title: str, path: Path) -> None:
                     *zip(*points, strict=True), dashes, color=colour, label=label,
                     markersize=3.5, **styles[part],
                 )  # fmt: skip
-    known = "cross entropy (nats)" if classifies else "binary cross entropy (nats per output)"
+    known = "cross entropy (nats)" if classifies else "binary cross entropy (mean over the outputs)"
     loss.set_ylabel("loss" if own else known)
     loss.set_ylim(bottom=0)
     accuracy.set_ylabel("accuracy")

@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from multimodal_vit.analysis.drawing import BLUE, HALF, SMALL, WIDE
 
 CAPTION = (
-    "Readers without a mistake stand at the marks; a model goes as far along a step as its AUROC "
-    "on foils that only this step tells apart is above chance. A point is a run"
+    "The readers, which know the right labels and use a part of them, stand at the marks; a model "
+    "goes as far along a step as its AUROC on foils that only this step tells apart is above "
+    "chance. A point is a run"
 )
 
 

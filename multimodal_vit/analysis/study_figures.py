@@ -111,7 +111,7 @@ def losses(conditions: Sequence[ConditionResults]) -> Figure:
     unit = (
         "cross entropy (nats)"
         if conditions[0].task.classifies
-        else "binary cross entropy\n(nats per output)"
+        else "binary cross entropy\n(mean over the outputs)"
     )
 
     def with_training(axes: Axes, c: ConditionResults, style: tuple[str, str, str]) -> None:
