@@ -104,7 +104,7 @@ def depth(runs: Runs) -> PageTable | None:
         ]
         words = figure(mine, "percent", "test", "word_accuracy")
         rows.append((f"`{name}`", "", [*losses, words, _cost(mine)]))
-    columns = ["training loss, the last epoch", "test loss", "words named, test", "PFLOP"]
+    columns = ["training loss, the last 27 steps", "test loss", "words named, test", "PFLOP"]
     return PageTable("Stems by their number of convolutions", columns, rows)
 
 
