@@ -10,6 +10,7 @@ import dataclasses
 import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +131,10 @@ def _address(kind: str, text: str) -> str:
 
 
 def contents(body: str) -> list[tuple[int, str, str]]:
-    """The headings of a page that have a name: their level, name and text, as they are escaped."""
+    """The headings of a page that have a name: their level, name and plain text."""
     found = re.findall(r'<h([23]) id="([^"]+)">(.*?)</h\1>', body, re.DOTALL)
-    return [(int(level), name, text) for level, name, text in found]
+    plain = [unescape(re.sub("<[^>]+>", "", text)) for _, _, text in found]
+    return [(int(level), name, text) for (level, name, _), text in zip(found, plain, strict=True)]
 
 
 def write_pages(folder: Path, template: str, page: Mapping[str, Any]) -> None:
