@@ -99,7 +99,7 @@ def depth(runs: Runs) -> PageTable | None:
         if name.split("_")[0] not in ("residual", "plain"):
             continue
         losses = [
-            figure(mine, "auroc", "trained_on", "loss"),
+            figure(mine, "auroc", "training", "loss"),
             figure(mine, "auroc", "test", "loss"),
         ]
         words = figure(mine, "percent", "test", "word_accuracy")

@@ -210,3 +210,31 @@ def test_everything_for_a_gpu_runs_small_on_a_cpu(tmp_path):
     assert {"bits", "resume", "table", "profile-patch-5", "time-fashion"} <= content.keys()
     assert all(row["lost"] == 0 for row in content["resume"]["found"]["counts"]["run"].values())
     assert len(content["table"]["found"]["mnist_patch"]) == 1
+
+
+def test_tables_of_studies_are_made_of_their_runs(tmp_path, monkeypatch):
+    """Of a study of depth, and of few labels that pre-training precedes; written into a page."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    tables = load_module(ROOT / "benchmarks" / "study_tables.py")
+
+    def run(name, seed, test, **more):
+        folder = tmp_path / "runs" / "a" / "runs" / name / f"seed_{seed}"
+        folder.mkdir(parents=True)
+        results = {"seed": seed, "test": test, "pflop": 0.5, "samples_seen": 8} | more
+        (folder / "results.json").write_text(json.dumps(results))
+        rows = [{"split": "train", "step": n, "samples": n, "loss": 1 / n} for n in (1, 4 + seed)]
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    for seed in (0, 1):
+        run("plain_4", seed, {"loss": 0.5, "word_accuracy": 0.75})
+        run("mae_100", seed, {"match_accuracy": 0.5 + seed / 100}, initial={"pflop": 0.25})
+        run("scratch_100", seed, {"match_accuracy": 0.5})
+    page = tmp_path / "page.md"
+    begins = "<!-- table {} of a: {} -->\nold\n<!-- end of table -->\n"
+    page.write_text(begins.format("depth", "") + begins.format("few_labels", ""))
+    assert len(list(tables.write_into(page, tmp_path / "runs"))) == 2
+    text = page.read_text()
+    assert "old" not in text
+    assert "| `plain_4` | 0.225 ± 0.035 | 0.500 ± 0.000 | 75.0 ± 0.0 % | 0.5000 |" in text
+    assert "| `mae` | 50.5 ± 0.7 % | – | – | 0.2500 |" in text
+    assert "| `scratch` | 50.0 ± 0.0 % | – | – | – |" in text
