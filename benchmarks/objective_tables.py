@@ -5,11 +5,13 @@
 
 import statistics
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from run_figures import Runs, figure, get
 
-from multimodal_vit.analysis.cells import PageTable
+from multimodal_vit.analysis.cells import PageTable, cell
+from multimodal_vit.train.writer import read_metrics
 
 SIZES = (100, 1_000, 10_000)  # labelled pairs, at the end of a condition's name
 MONITORS = ("spread", "target_deviation", "clusters_used", "varied_error")
@@ -92,6 +94,12 @@ def pretraining(runs: Runs) -> PageTable | None:
     return PageTable("The pre-trainings themselves", columns, rows)
 
 
+def _training_loss(folder: Path) -> float:
+    """The last that was logged."""
+    rows = read_metrics(folder / "metrics.jsonl")
+    return [row["loss"] for row in rows if row["split"] == "train"][-1]
+
+
 def depth(runs: Runs) -> PageTable | None:
     """Stems with and without shortcuts: the loss in training and on the test pairs."""
     rows = []
@@ -99,7 +107,7 @@ def depth(runs: Runs) -> PageTable | None:
         if name.split("_")[0] not in ("residual", "plain"):
             continue
         losses = [
-            figure(mine, "auroc", "training", "loss"),
+            cell([_training_loss(r["folder"]) for r in mine], "auroc"),
             figure(mine, "auroc", "test", "loss"),
         ]
         words = figure(mine, "percent", "test", "word_accuracy")

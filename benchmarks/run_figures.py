@@ -6,18 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from multimodal_vit.analysis.cells import cell
-from multimodal_vit.train.writer import read_metrics
 
 Runs = dict[str, list[dict[str, Any]]]  # the results of each condition's runs
 
 
 def read(folder: Path, conditions: Sequence[str]) -> Runs:
-    """The results of the finished runs, by condition and seed; "training": the last row of it."""
+    """The results of the finished runs, by condition and seed, each with its "folder"."""
     found: Runs = {}
     for path in sorted(folder.glob("runs/*/seed_*/results.json")):
-        results = json.loads(path.read_text())
-        rows = read_metrics(path.with_name("metrics.jsonl"))
-        results["training"] = [row for row in rows if row["split"] == "train"][-1]
+        results = json.loads(path.read_text()) | {"folder": path.parent}
         found.setdefault(path.parent.parent.name, []).append(results)
     known = conditions or tuple(found)
     return {name: sorted(found[name], key=lambda r: r["seed"]) for name in known if name in found}

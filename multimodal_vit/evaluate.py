@@ -134,6 +134,7 @@ def _means_alone(predictions: Predictions) -> dict[str, Any]:
 
 
 MAIN_METRICS = ("match_accuracy", "accuracy")  # a model has one of them
+FAR_APART = 0.1  # between the lowest and the highest seed, beyond which each is listed
 
 
 def main_metric(values: Mapping[str, Any]) -> float:

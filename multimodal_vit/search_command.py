@@ -82,7 +82,6 @@ def _share(
     count = workers.number(asked, search.left(), math.inf, list)
     if count == 1:
         return
-    table.line(f"{count} workers, each on a share of the cores.")
 
     def told(worker: int, event: workers.Event) -> None:
         if event["what"] == "starts":

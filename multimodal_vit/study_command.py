@@ -93,7 +93,6 @@ def _share(
     count = workers.number(asked, len(jobs), work, lambda: map(plan.experiment, first))
     if count == 1:
         return
-    table.line(f"{count} workers, each on a share of the cores.")
 
     def told(worker: int, event: workers.Event) -> None:
         if event["what"] == "starts":

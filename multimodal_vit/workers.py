@@ -174,6 +174,7 @@ class Workers:
           told: takes the number of a worker and an event that is none of `ReportedRun`'s.
           should_stop: asked often; once it is True the workers are told to save and stop.
         """
+        table.line(f"{self._count} workers, each on a share of the cores.")
         stopped = False
         with contextlib.ExitStack() as stack, selectors.DefaultSelector() as selector:
             stack.callback(self._end)

@@ -11,12 +11,12 @@ import jax
 import numpy as np
 import optax
 import pytest
-from conftest import StopAfter, assert_trees_equal, six_losses
+from conftest import StopAfter, six_losses
 from test_fusions import DESIGNS
 from test_layout import collectives, compiled_steps
+from test_seeds import SEEDS, folders, same_run
 
 from multimodal_vit.config import changed
-from multimodal_vit.train.checkpoint import Checkpoints
 from multimodal_vit.train.experiment import Experiment
 from multimodal_vit.train.loop import train, train_seeds
 from multimodal_vit.train.seeds import Seeds, SingleRun
@@ -111,33 +111,23 @@ def pair(tiny_config, tiny_splits):
     def made(name):
         asked = {"train.objective": name, "train.num_samples": 176, "train.patience": 0}
         shared = create(tiny_config, tiny_splits, **asked)
-        return [shared.with_seed(seed) for seed in (4, 5)]
+        return [shared.with_seed(seed) for seed in SEEDS]
 
     return made
-
-
-def saved(experiment, folder):
-    checkpoints = Checkpoints(folder / "checkpoints", read_only=True)
-    state, _ = checkpoints.restore(checkpoints.latest_step(), experiment.abstract_state())
-    checkpoints.close()
-    return jax.device_get(state)
 
 
 @pytest.mark.parametrize("name", every_day([(name,) for name in OBJECTIVES], [(TEACHER,)]))
 def test_seeds_at_once_and_over_a_stop_are_the_bits_of_each_alone(pair, tmp_path, name):
     experiments = pair(name)
-    folders = [tmp_path / f"{kind}_{i}" for kind in ("alone", "together") for i in range(2)]
-    for folder in folders:
-        folder.mkdir()
-    for experiment, folder in zip(experiments, folders[:2], strict=True):
+    alone, together = folders(tmp_path / "alone"), folders(tmp_path / "together")
+    for experiment, folder in zip(experiments, alone, strict=True):
         assert train(experiment, folder).finished
-    outcomes = train_seeds(experiments, folders[2:], should_stop=StopAfter(2))
+    outcomes = train_seeds(experiments, together, should_stop=StopAfter(2))
     assert not any(outcome.finished for outcome in outcomes)
-    assert all(outcome.finished for outcome in train_seeds(experiments, folders[2:]))
-    for experiment, one, other in zip(experiments, folders[:2], folders[2:], strict=True):
-        assert_trees_equal(saved(experiment, one), saved(experiment, other))
-        lines = [(where / "metrics.jsonl").read_text() for where in (one, other)]
-        assert lines[0] == lines[1] and json.loads(lines[0].splitlines()[-1])
+    assert all(outcome.finished for outcome in train_seeds(experiments, together))
+    for experiment, one, other in zip(experiments, alone, together, strict=True):
+        same_run(experiment, one, other)
+        assert json.loads((one / "metrics.jsonl").read_text().splitlines()[-1])
 
 
 # ---- designs of fusion ----

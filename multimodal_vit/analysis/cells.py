@@ -7,7 +7,7 @@ import dataclasses
 import statistics
 from collections.abc import Sequence
 
-FAR_APART = 0.1  # between the lowest and the highest seed, beyond which each is listed
+from multimodal_vit.evaluate import FAR_APART
 
 Interval = Sequence[float] | None
 

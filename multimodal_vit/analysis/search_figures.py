@@ -11,13 +11,13 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from optuna.distributions import CategoricalDistribution
 
 from multimodal_vit.analysis.drawing import BLUE, HALF, SMALL, WIDE, styles
-from multimodal_vit.analysis.search_report import TRIALS_FOR_IMPORTANCES, fields_of, label
+from multimodal_vit.analysis.search_report import (
+    TRIALS_FOR_IMPORTANCES,
+    fields_of,
+    finished,
+    label,
+)
 from multimodal_vit.foils import SURE
-
-
-def finished(condition: dict[str, Any]) -> list[dict[str, Any]]:
-    """The trials of a condition that are done."""
-    return [row for row in condition["trials"] if row["status"] == "done"]
 
 
 def readings(conditions: dict[str, dict[str, Any]]) -> Figure:

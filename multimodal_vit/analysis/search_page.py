@@ -9,6 +9,7 @@ from multimodal_vit.analysis.cells import PageTable
 from multimodal_vit.analysis.pages import MakeFigure, figures_in, write_pages
 from multimodal_vit.analysis.search_report import (
     fields_of,
+    finished,
     label,
     no_importances,
     remarks,
@@ -55,7 +56,7 @@ def write_search_report(found: dict[str, Any], folder: Path, command: str) -> No
 
 def _answer(name: str, condition: dict[str, Any]) -> str:
     """The best setting of a condition, in a sentence or two."""
-    winner, done = condition["winner"], len(figures.finished(condition))
+    winner, done = condition["winner"], len(finished(condition))
     if winner is None:
         return f"{name}: no trial is finished."
     summary = Summary.of(winner["match_accuracy"])
@@ -82,7 +83,7 @@ def _setting(row: dict[str, Any]) -> str:
 
 def _cost(found: dict[str, Any]) -> str:
     conditions, budget = found["conditions"], found["budget"]
-    trials = sum(len(figures.finished(c)) for c in conditions.values())
+    trials = sum(len(finished(c)) for c in conditions.values())
     hours = sum(c["hours"] for c in conditions.values())
     return (
         f"{hours:.3f} accelerator hours for {trials} finished trial{'s' if trials != 1 else ''} of "
@@ -94,7 +95,7 @@ def _cost(found: dict[str, Any]) -> str:
 
 def _part(name: str, condition: dict[str, Any], figure: MakeFigure) -> dict[str, Any]:
     """What the page says of a condition."""
-    done, fields = figures.finished(condition), fields_of(condition)
+    done, fields = finished(condition), fields_of(condition)
     reason = no_importances(done, fields)
     shares = {} if reason else figures.importances(condition)
     return {

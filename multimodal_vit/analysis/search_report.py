@@ -33,6 +33,11 @@ def fields_of(condition: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(field for row in condition["trials"] for field in row["setting"]))
 
 
+def finished(condition: dict[str, Any]) -> list[dict[str, Any]]:
+    """The trials of a condition that are done."""
+    return [row for row in condition["trials"] if row["status"] == "done"]
+
+
 def table(found: dict[str, Any], name: str) -> Table:
     """The best trials of a condition.
 
@@ -41,8 +46,7 @@ def table(found: dict[str, Any], name: str) -> Table:
       name: of the condition.
     """
     condition = found["conditions"][name]
-    done = [row for row in condition["trials"] if row["status"] == "done"]
-    done.sort(key=lambda row: -row["match_accuracy_mean"])
+    done = sorted(finished(condition), key=lambda row: -row["match_accuracy_mean"])
     shown = f", the best {MOST_ROWS}" if len(done) > MOST_ROWS else ""
     drawn = Table(title=f"{name}: validation accuracy{shown}", title_justify="left")
     for heading in ("rank", "trial"):
@@ -111,14 +115,14 @@ def _warnings(name: str, condition: dict[str, Any]) -> Iterator[str]:
             f"    its winner reads in order with {sum(winner['reads_order'])} of {seeds} seeds "
             "(docs/probes.md); it was not ranked by this"
         )
-    rows = [row for row in condition["trials"] if row["status"] == "done"]
-    done, fields = len(rows), len(fields_of(condition))
-    if done and (reason := no_importances(rows, fields_of(condition))):
+    done, fields = finished(condition), fields_of(condition)
+    enough = TRIALS_FOR_IMPORTANCES * len(fields)
+    if done and (reason := no_importances(done, fields)):
         yield f"    no importances of the fields are drawn: {reason}"
-    elif LEAST_TRIALS <= done < TRIALS_FOR_IMPORTANCES * fields:
+    elif LEAST_TRIALS <= len(done) < enough:
         yield (
-            f"    Warning: {done} finished trials for {fields} fields: their importances say "
-            f"little; {TRIALS_FOR_IMPORTANCES * fields} or more would"
+            f"    Warning: {len(done)} finished trials for {len(fields)} fields: their importances "
+            f"say little; {enough} or more would"
         )
 
 

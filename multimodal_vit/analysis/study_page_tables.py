@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from multimodal_vit.analysis.cells import FAR_APART, PageTable, cell
+from multimodal_vit.analysis.cells import PageTable, cell
 from multimodal_vit.analysis.page_parts import by_data
 from multimodal_vit.analysis.pages import p_value, percent
 from multimodal_vit.analysis.statistics import Summary
 from multimodal_vit.analysis.study_results import ConditionResults, class_shares
+from multimodal_vit.evaluate import FAR_APART
 from multimodal_vit.study.definition import seeds_of
 from multimodal_vit.train.progress import duration
 

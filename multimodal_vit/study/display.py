@@ -9,12 +9,10 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from multimodal_vit.evaluate import has_verdict, main_metric
+from multimodal_vit.evaluate import FAR_APART, has_verdict, main_metric
 from multimodal_vit.study.definition import StudyRun
 from multimodal_vit.study.runner import StudyDisplay
 from multimodal_vit.train.progress import Display, LiveTable, duration, end_time
-
-FAR_APART = 0.1  # between the lowest and the highest seed, beyond which each is listed
 
 
 class StudyTable(LiveTable, StudyDisplay):
